@@ -1,0 +1,1 @@
+"""Training methods: pure functions over the training state."""

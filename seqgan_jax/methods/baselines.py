@@ -1,0 +1,56 @@
+"""Baselines: what is taken from action values to make their gradient less noisy."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from seqgan_jax.types import Array
+
+
+def batch_mean(action_values: Array, mask: Array) -> Array:
+    """Mean over the batch at each position, a sequence's own value included.
+
+    Because its own value is included, it scales the expected gradient by (B - 1) / B and does not
+    turn it; B is the number of sequences that are alive at the position.
+
+    Args:
+      action_values: Q. `[B, T]`.
+      mask: `[B, T]` bool.
+
+    Returns:
+      The baseline of every position. `[B, T]`.
+    """
+    total = jnp.where(mask, action_values, 0.0).sum(axis=0, keepdims=True)
+    alive = jnp.maximum(mask.sum(axis=0, keepdims=True), 1)
+    return jnp.broadcast_to(total / alive, action_values.shape)
+
+
+def leave_one_out(action_values: Array, mask: Array) -> Array:
+    """Mean over the other sequences at each position: unbiased (arXiv 1909.12473, RLOO).
+
+    Args:
+      action_values: Q. `[B, T]`, B >= 2.
+      mask: `[B, T]` bool.
+
+    Returns:
+      The baseline; 0 where no other sequence is alive. `[B, T]`.
+    """
+    kept = jnp.where(mask, action_values, 0.0)
+    others = jnp.maximum(mask.sum(axis=0, keepdims=True) - mask, 1)
+    return (kept.sum(axis=0, keepdims=True) - kept) / others
+
+
+def update_moving_average(average: Array, rewards: Array, decay: float) -> Array:
+    """Exponential moving average of the mean reward; starts at the first mean it sees.
+
+    Args:
+      average: of the steps before. Scalar, NaN before the first.
+      rewards: of finished sequences. `[B]`.
+      decay: weight of the past.
+
+    Returns:
+      The new average. It is used from the next step on, so it does not depend on the actions it
+      is taken from and stays unbiased.
+    """
+    mean = rewards.mean()
+    return jnp.where(jnp.isnan(average), mean, decay * average + (1.0 - decay) * mean)

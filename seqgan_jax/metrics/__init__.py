@@ -1,0 +1,1 @@
+"""Metrics on token ids, usable without the trainer."""

@@ -1,0 +1,50 @@
+"""Diversity and memory: how many samples differ, and how much of them stands in the training data.
+
+NumPy on token ids; usable without the trainer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def distinct_fraction(tokens: np.ndarray) -> float:
+    """Share of different sequences among `[B, T]`; behind its end a sequence is all padding."""
+    return len(np.unique(tokens, axis=0)) / len(tokens)
+
+
+class CopiedFraction:
+    """Share of n-grams that stand in the training data, n-grams of the training data kept hashed.
+
+    Args of the constructor:
+      tokens: training sequences `[B, T]`.
+      mask: `[B, T]` bool.
+      order: n; by default 8, or half of T where that is less.
+    """
+
+    def __init__(self, tokens: np.ndarray, mask: np.ndarray, order: int | None = None) -> None:
+        self.order = order or max(1, min(8, tokens.shape[1] // 2))
+        self._known = np.unique(self._hashes(tokens, mask))
+
+    def __call__(self, tokens: np.ndarray, mask: np.ndarray) -> float:
+        """Share of the n-grams of `[B, T]` that stand in the training data; 0 if there are none."""
+        hashes = self._hashes(tokens, mask)
+        return float(np.isin(hashes, self._known).mean()) if hashes.size else 0.0
+
+    def _hashes(self, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """64-bit hashes of all n-grams that lie inside the mask.
+
+        A polynomial in an odd multiplier, then mixed: two n-grams of 10^5 each collide with a
+        chance of about 10^-9.
+        """
+        positions = tokens.shape[1] - self.order + 1
+        if positions < 1:
+            return np.zeros(0, np.uint64)
+        multiplier = np.uint64(0x9E3779B97F4A7C15)
+        hashes = np.zeros((len(tokens), positions), np.uint64)
+        for offset in range(self.order):
+            token = tokens[:, offset : offset + positions].astype(np.uint64) + np.uint64(1)
+            hashes = (hashes ^ token) * multiplier
+            hashes ^= hashes >> np.uint64(29)
+        inside = mask[:, self.order - 1 :]
+        return hashes[inside]

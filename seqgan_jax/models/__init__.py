@@ -1,0 +1,1 @@
+"""Models: the only rooms that import Flax."""

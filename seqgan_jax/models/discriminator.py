@@ -1,0 +1,139 @@
+"""The paper's discriminator: a text CNN with a highway layer (arXiv 1609.05473, section 3.3)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqgan_jax.hparams import FILTERS_20, Filters
+from seqgan_jax.types import Array, Params, SequenceClassifier
+
+
+class TextCNN(nn.Module):
+    """Embedding, filters over time, max over time, highway, dropout, one or two output units."""
+
+    vocab_size: int
+    embed_dim: int
+    filters: Filters
+    dropout_rate: float
+    softmax_head: bool
+
+    def setup(self) -> None:
+        """Declares the parameters, with the original code's initial distributions."""
+        uniform = nn.initializers.uniform(scale=2.0)
+        truncated = nn.initializers.truncated_normal(0.1)
+        bias = nn.initializers.constant(0.1)
+        self.embedding = self.param(
+            "embedding", lambda key, shape: uniform(key, shape) - 1.0, (self.vocab_size, self.embed_dim)
+        )
+        self.convolutions = [
+            nn.Dense(number, kernel_init=truncated, bias_init=bias, name=f"width_{width}")
+            for width, number in self.filters
+        ]
+        size = sum(number for _, number in self.filters)
+        glorot = nn.initializers.glorot_uniform()
+        self.transform = nn.Dense(size, kernel_init=glorot, name="highway_transform")
+        self.gate = nn.Dense(size, kernel_init=glorot, name="highway_gate")
+        self.dropout = nn.Dropout(self.dropout_rate)
+        units = 2 if self.softmax_head else 1
+        self.output = nn.Dense(units, kernel_init=truncated, bias_init=bias, name="output")
+
+    def embed(self, tokens: Array) -> Array:
+        """Ids `[B, T]` or distributions `[B, T, V]` -> `[B, T, E]`."""
+        if jnp.issubdtype(tokens.dtype, jnp.integer):
+            return self.embedding[tokens]
+        return tokens @ self.embedding
+
+    def __call__(self, embedded: Array, mask: Array, deterministic: bool) -> Array:
+        """Logits `[B]` from embedded tokens `[B, T, E]`; windows that leave the mask do not count."""
+        length = embedded.shape[1]
+        widest = max(width for width, _ in self.filters)
+        if widest > length:
+            raise ValueError(
+                f"a filter of width {widest} does not fit sequences of length T={length}; "
+                f"give filters no wider than {length}"
+            )
+        lengths = mask.sum(axis=1)[:, None]
+        pooled = []
+        for (width, _), convolution in zip(self.filters, self.convolutions, strict=True):
+            positions = length - width + 1
+            # Windows unfolded into one matmul a width: faster on a CPU than a convolution.
+            windows = jnp.concatenate(
+                [embedded[:, i : i + positions] for i in range(width)], axis=-1
+            )
+            # A ReLU's floor is 0, so a window that reaches behind the end is pooled away as 0.
+            inside = jnp.arange(positions)[None, :] + width <= lengths
+            activations = nn.relu(convolution(windows))
+            pooled.append(jnp.max(jnp.where(inside[..., None], activations, 0.0), axis=1))
+        features = jnp.concatenate(pooled, axis=-1)
+        gate = nn.sigmoid(self.gate(features))
+        features = gate * nn.relu(self.transform(features)) + (1.0 - gate) * features
+        scores = self.output(self.dropout(features, deterministic=deterministic))
+        if self.softmax_head:
+            # softmax([s_0, s_1])_1 = sigmoid(s_1 - s_0)
+            return scores[:, 1] - scores[:, 0]
+        return scores[:, 0]
+
+    def initialise(self) -> Array:
+        """Touches every parameter once."""
+        widest = max(width for width, _ in self.filters)
+        tokens = jnp.zeros((1, widest), jnp.int32)
+        return self(self.embed(tokens), jnp.ones(tokens.shape, bool), deterministic=True)
+
+
+@functools.cache
+def _text_cnn(network: TextCNN) -> SequenceClassifier:
+    def init(key: Array) -> Params:
+        return network.init(key, method=network.initialise)["params"]
+
+    def embed(params: Params, tokens: Array) -> Array:
+        return network.apply({"params": params}, tokens, method=network.embed)
+
+    def apply(
+        params: Params, embedded: Array, mask: Array, dropout_key: Array | None = None
+    ) -> Array:
+        rngs = {} if dropout_key is None else {"dropout": dropout_key}
+        return network.apply(
+            {"params": params}, embedded, mask, deterministic=dropout_key is None, rngs=rngs
+        )
+
+    def penalty(params: Params) -> Array:
+        squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params["output"])]
+        return 0.5 * jnp.sum(jnp.stack(squares))
+
+    return SequenceClassifier(init, embed, apply, penalty)
+
+
+def text_cnn(
+    vocab_size: int,
+    embed_dim: int = 64,
+    filters: Sequence[tuple[int, int]] = FILTERS_20,
+    *,
+    dropout_rate: float = 0.25,
+    softmax_head: bool = False,
+) -> SequenceClassifier:
+    """The paper's discriminator.
+
+    Args:
+      vocab_size: V.
+      embed_dim: E, size of a token's embedding.
+      filters: pairs (width, number of filters); no width may exceed the length of the sequences.
+      dropout_rate: share of the highway layer's outputs dropped while training.
+      softmax_head: two output units under a softmax, as in the original code; its logit is the
+        difference of the two. The paper has one unit under a sigmoid (Eq. 12), the default.
+
+    Returns:
+      A `SequenceClassifier`. Its `penalty` is half the squared norm of the output layer's kernel
+      and bias. Its `apply` raises ValueError for sequences shorter than the widest filter.
+
+    Raises:
+      ValueError: no filters, or a width or number below 1.
+    """
+    pairs = tuple((int(width), int(number)) for width, number in filters)
+    if not pairs or min(min(pair) for pair in pairs) < 1:
+        raise ValueError(f"filters={pairs}: need at least one pair, of width >= 1 and number >= 1")
+    return _text_cnn(TextCNN(vocab_size, embed_dim, pairs, dropout_rate, softmax_head))

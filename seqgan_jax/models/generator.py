@@ -1,0 +1,177 @@
+"""Recurrent language models: the paper's LSTM, and a GRU."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from seqgan_jax.types import Array, LanguageModel, Params
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries from token to token."""
+
+    cell: Array  # [B, H]
+    hidden: Array  # [B, H]
+
+
+class RecurrentNetwork(nn.Module):
+    """Embedding, one recurrent cell and a linear output; every parameter starts as N(0, scale^2).
+
+    The gates' kernels stand side by side in one matrix, in the order named by the cell.
+    """
+
+    vocab_size: int
+    embed_dim: int
+    hidden_dim: int
+    num_gates: int
+    init_scale: float
+
+    def setup(self) -> None:
+        """Declares the parameters."""
+        normal = nn.initializers.normal(self.init_scale)
+        gates = self.num_gates * self.hidden_dim
+        self.embedding = self.param("embedding", normal, (self.vocab_size, self.embed_dim))
+        self.input_kernel = self.param("input_kernel", normal, (self.embed_dim, gates))
+        self.recurrent_kernel = self.param("recurrent_kernel", normal, (self.hidden_dim, gates))
+        self.bias = self.param("bias", normal, (gates,))
+        self.output_kernel = self.param("output_kernel", normal, (self.hidden_dim, self.vocab_size))
+        self.output_bias = self.param("output_bias", normal, (self.vocab_size,))
+
+    def project_input(self, token: Array) -> Array:
+        """Gate inputs from a token alone, `[B]` -> `[B, gates * H]`."""
+        return self.embedding[token] @ self.input_kernel + self.bias[None, :]
+
+
+class LSTM(RecurrentNetwork):
+    """The paper's LSTM (arXiv 1609.05473, Eq. 9-10); gates in the order input, forget, output, cell."""
+
+    def __call__(self, state: LSTMState, token: Array) -> tuple[LSTMState, Array]:
+        """Feeds a token `[B]`; returns the next state and the features `[B, H]`."""
+        gates = self.project_input(token) + state.hidden @ self.recurrent_kernel
+        input_gate, forget_gate, output_gate, candidate = jnp.split(gates, 4, axis=-1)
+        cell = nn.sigmoid(forget_gate) * state.cell + nn.sigmoid(input_gate) * jnp.tanh(candidate)
+        hidden = nn.sigmoid(output_gate) * jnp.tanh(cell)
+        return LSTMState(cell, hidden), hidden
+
+    def initial_state(self, batch_size: int) -> LSTMState:
+        """All zeros."""
+        zeros = jnp.zeros((batch_size, self.hidden_dim), jnp.float32)
+        return LSTMState(zeros, zeros)
+
+
+class GRU(RecurrentNetwork):
+    """Gated recurrent unit (arXiv 1406.1078, reset gate on the projected state).
+
+    Gates in the order update, reset, candidate. The state is the hidden vector itself.
+    """
+
+    def __call__(self, state: Array, token: Array) -> tuple[Array, Array]:
+        """Feeds a token `[B]`; returns the next state and the features `[B, H]`."""
+        update_in, reset_in, candidate_in = jnp.split(self.project_input(token), 3, axis=-1)
+        update_h, reset_h, candidate_h = jnp.split(state @ self.recurrent_kernel, 3, axis=-1)
+        update = nn.sigmoid(update_in + update_h)
+        reset = nn.sigmoid(reset_in + reset_h)
+        candidate = jnp.tanh(candidate_in + reset * candidate_h)
+        hidden = (1.0 - update) * candidate + update * state
+        return hidden, hidden
+
+    def initial_state(self, batch_size: int) -> Array:
+        """All zeros."""
+        return jnp.zeros((batch_size, self.hidden_dim), jnp.float32)
+
+
+def _language_model(
+    network: LSTM | GRU, start_token: int, end_token: int | None, pad_token: int
+) -> LanguageModel:
+    """Wraps a network into the record that the rest of the library sees."""
+
+    def init(key: Array) -> Params:
+        token = jnp.zeros((1,), jnp.int32)
+        return network.init(key, network.initial_state(1), token)["params"]
+
+    def features(params: Params, state: Any, token: Array) -> tuple[Any, Array]:
+        return network.apply({"params": params}, state, token)
+
+    def output(params: Params) -> tuple[Array, Array]:
+        return params["output_kernel"], params["output_bias"]
+
+    def step(params: Params, state: Any, token: Array) -> tuple[Any, Array]:
+        state, hidden = features(params, state, token)
+        kernel, bias = output(params)
+        return state, hidden @ kernel + bias[None, :]
+
+    def initial_state(params: Params, batch_size: int) -> Any:
+        del params
+        return network.initial_state(batch_size)
+
+    return LanguageModel(
+        vocab_size=network.vocab_size,
+        init=init,
+        initial_state=initial_state,
+        step=step,
+        start_token=start_token,
+        end_token=end_token,
+        pad_token=pad_token,
+        features=features,
+        output=output,
+    )
+
+
+# Cached, so that equal arguments give the same record and jit, for which it is a static
+# argument, does not trace twice.
+@functools.cache
+def lstm(
+    vocab_size: int,
+    embed_dim: int,
+    hidden_dim: int,
+    start_token: int = 0,
+    *,
+    end_token: int | None = None,
+    pad_token: int = 0,
+    init_scale: float = 0.1,
+) -> LanguageModel:
+    """The paper's generator: an LSTM language model.
+
+    Args:
+      vocab_size: V.
+      embed_dim: E, size of a token's embedding.
+      hidden_dim: H, size of the LSTM's state.
+      start_token: the token fed before the first position.
+      end_token: the token that ends a sequence; None where all have full length.
+      pad_token: fills the positions behind the end.
+      init_scale: standard deviation of every initial parameter.
+
+    Returns:
+      A `LanguageModel` whose state is an `LSTMState`.
+
+    Raises:
+      ValueError: a token id lies outside the vocabulary, or V < 1.
+    """
+    network = LSTM(vocab_size, embed_dim, hidden_dim, num_gates=4, init_scale=init_scale)
+    return _language_model(network, start_token, end_token, pad_token)
+
+
+@functools.cache
+def gru(
+    vocab_size: int,
+    embed_dim: int,
+    hidden_dim: int,
+    start_token: int = 0,
+    *,
+    end_token: int | None = None,
+    pad_token: int = 0,
+    init_scale: float = 0.1,
+) -> LanguageModel:
+    """A GRU language model; arguments, result and errors are those of `lstm`."""
+    network = GRU(vocab_size, embed_dim, hidden_dim, num_gates=3, init_scale=init_scale)
+    return _language_model(network, start_token, end_token, pad_token)
+
+
+def parameter_count(params: Params) -> int:
+    """Number of scalars in a pytree of arrays."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

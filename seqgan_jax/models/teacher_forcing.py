@@ -1,0 +1,151 @@
+"""Runs a language model along given sequences: log-probabilities and the states on the way."""
+
+from __future__ import annotations
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from seqgan_jax.types import Array, LanguageModel, ModelState, Params
+
+# Rows of [rows, V] logits held at a time where no gradient is wanted. At V = 5000 a block is
+# 10 MB: near a CPU's last-level cache, yet large enough to keep an accelerator's matmul busy.
+_BLOCK_ROWS = 512
+
+
+def shifted_inputs(language_model: LanguageModel, tokens: Array) -> Array:
+    """What is fed to predict each token: the start token, then all tokens but the last. `[B, T]`."""
+    start = jnp.full_like(tokens[:, :1], language_model.start_token)
+    return jnp.concatenate([start, tokens[:, :-1]], axis=1)
+
+
+def prefix_states(language_model: LanguageModel, params: Params, tokens: Array) -> ModelState:
+    """States before each position of given sequences, in one scan.
+
+    Args:
+      language_model: the model.
+      params: its parameters.
+      tokens: `[B, T]` int32.
+
+    Returns:
+      A pytree like the model's state with a leading time axis, `[T, B, ...]`. Entry t is the state
+      from which feeding token t-1 (the start token for t = 0) yields the logits of position t.
+    """
+    chex.assert_rank(tokens, 2)
+
+    def advance(state: ModelState, token: Array) -> tuple[ModelState, ModelState]:
+        next_state, _ = language_model.step(params, state, token)
+        return next_state, state
+
+    state = language_model.initial_state(params, tokens.shape[0])
+    _, states = jax.lax.scan(advance, state, shifted_inputs(language_model, tokens).T)
+    return states
+
+
+@functools.partial(jax.jit, static_argnames=("language_model",))
+def log_probs(language_model: LanguageModel, params: Params, tokens: Array) -> Array:
+    """Log-probability of each token given those before it, in nats.
+
+    Positions behind an end token get whatever the model says; callers weigh them by a mask.
+
+    Args:
+      language_model: the model.
+      params: its parameters.
+      tokens: `[B, T]` int32, each in [0, V).
+
+    Returns:
+      `log G(y_t | Y_1:t-1)`. Shape `[B, T]`, float32.
+    """
+    chex.assert_rank(tokens, 2)
+    inputs = shifted_inputs(language_model, tokens).T
+    state = language_model.initial_state(params, tokens.shape[0])
+    if language_model.features is None or language_model.output is None:
+
+        def step(state: ModelState, pair: tuple[Array, Array]) -> tuple[ModelState, Array]:
+            token, target = pair
+            state, logits = language_model.step(params, state, token)
+            chosen = jnp.take_along_axis(logits, target[:, None], axis=-1)[:, 0]
+            return state, chosen - jax.nn.logsumexp(logits, axis=-1)
+
+        return jax.lax.scan(step, state, (inputs, tokens.T))[1].T
+
+    features = functools.partial(language_model.features, params)
+    _, hidden = jax.lax.scan(lambda s, token: features(s, token), state, inputs)  # [T, B, H]
+    kernel, bias = language_model.output(params)
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    result = linear_log_probs(rows, kernel, bias, tokens.T.reshape(-1))
+    return result.reshape(inputs.shape).T
+
+
+@jax.custom_vjp
+def linear_log_probs(features: Array, kernel: Array, bias: Array, targets: Array) -> Array:
+    """Log-softmax of `features @ kernel + bias` at the targets, without an array of log-softmax.
+
+    The target's logit comes from its own column of the kernel, and the gradient is written out
+    once: exponentials are taken a single time, and their normalisation is folded into the small
+    `[R, H]` operands.
+
+    Args:
+      features: `[R, H]`.
+      kernel: `[H, V]`.
+      bias: `[V]`.
+      targets: `[R]` int32.
+
+    Returns:
+      `[R]` float32.
+    """
+    num_rows = features.shape[0]
+    if num_rows <= _BLOCK_ROWS:
+        return _forward(features, kernel, bias, targets)[0]
+    num_blocks = -(-num_rows // _BLOCK_ROWS)
+    missing = num_blocks * _BLOCK_ROWS - num_rows
+    padded_features = jnp.pad(features, ((0, missing), (0, 0)))
+    padded_targets = jnp.pad(targets, (0, missing))
+    blocks = jax.lax.map(
+        lambda block: _forward(block[0], kernel, bias, block[1])[0],
+        (
+            padded_features.reshape(num_blocks, _BLOCK_ROWS, -1),
+            padded_targets.reshape(num_blocks, _BLOCK_ROWS),
+        ),
+    )
+    return blocks.reshape(-1)[:num_rows]
+
+
+def _forward(
+    features: Array, kernel: Array, bias: Array, targets: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    """Log-probabilities, and the unnormalised exponentials `[R, V]` with their sums `[R]`."""
+    logits = features @ kernel + bias[None, :]
+    highest = jax.lax.stop_gradient(logits.max(axis=-1))
+    exponentials = jnp.exp(logits - highest[:, None])
+    sums = exponentials.sum(axis=-1)
+    chosen = jnp.sum(features * kernel.T[targets], axis=-1) + bias[targets]
+    return chosen - highest - jnp.log(sums), (exponentials, sums)
+
+
+def _linear_log_probs_fwd(
+    features: Array, kernel: Array, bias: Array, targets: Array
+) -> tuple[Array, tuple[Array, ...]]:
+    result, (exponentials, sums) = _forward(features, kernel, bias, targets)
+    return result, (features, kernel, targets, exponentials, sums)
+
+
+def _linear_log_probs_bwd(residuals: tuple[Array, ...], cotangent: Array) -> tuple:
+    features, kernel, targets, exponentials, sums = residuals
+    # d log p(target) / d logits = onehot(target) - exponentials / sum.
+    scaled = cotangent / sums
+    d_features = (
+        cotangent[:, None] * kernel.T[targets] - (exponentials @ kernel.T) * scaled[:, None]
+    )
+    # The bias rides along as one more feature that is always 1.
+    with_bias = jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=-1)
+    dense = (with_bias * scaled[:, None]).T @ exponentials
+    sparse = jnp.zeros(dense.T.shape, dense.dtype)
+    sparse = sparse.at[targets].add(with_bias * cotangent[:, None])
+    d_both = sparse.T - dense
+    return d_features, d_both[:-1], d_both[-1], None
+
+
+linear_log_probs.defvjp(_linear_log_probs_fwd, _linear_log_probs_bwd)

@@ -1,0 +1,1 @@
+"""Drawing tokens and sequences, Monte Carlo search, rewards."""

@@ -1,0 +1,82 @@
+"""Rewards: functions from whole sequences to scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from seqgan_jax.types import Array, Params, Reward, SequenceClassifier
+
+# Maps of the discriminator's logit l; D = sigmoid(l) is its probability of being real.
+LOGIT_MAPS: dict[str, Callable[[Array], Array]] = {
+    "probability": jax.nn.sigmoid,  # D, the paper's
+    "log_probability": jax.nn.log_sigmoid,  # log D
+    "logit": lambda logits: logits,  # log D - log(1 - D)
+    "centred": lambda logits: jnp.tanh(0.5 * logits),  # 2 D - 1
+}
+
+
+def discriminator_reward(
+    classifier: SequenceClassifier, params: Params, logit_map: str = "probability"
+) -> Reward:
+    """What the discriminator thinks of a sequence.
+
+    Args:
+      classifier: the discriminator.
+      params: its parameters.
+      logit_map: a name in `LOGIT_MAPS`.
+
+    Returns:
+      A reward; dropout is off.
+
+    Raises:
+      ValueError: no such map.
+    """
+    if logit_map not in LOGIT_MAPS:
+        raise ValueError(f"logit_map={logit_map!r}: must be one of {', '.join(LOGIT_MAPS)}")
+
+    def reward(tokens: Array, mask: Array) -> Array:
+        length = tokens.shape[-1]
+        embedded = classifier.embed(params, tokens.reshape(-1, length))
+        logits = classifier.apply(params, embedded, mask.reshape(-1, length), None)
+        return LOGIT_MAPS[logit_map](logits).reshape(tokens.shape[:-1])
+
+    return reward
+
+
+def constant_reward(value: float = 1.0) -> Reward:
+    """The same for every sequence: the control that shows what policy gradient does by itself."""
+
+    def reward(tokens: Array, mask: Array) -> Array:
+        del mask
+        return jnp.full(tokens.shape[:-1], value, jnp.float32)
+
+    return reward
+
+
+def random_reward(key: Array) -> Reward:
+    """Uniform in [0, 1), independent of the sequence's merit: a control with the noise of a reward.
+
+    Args:
+      key: a random key. Under one key a sequence always gets the same reward, equal or not to
+        another's by chance alone.
+
+    Returns:
+      A reward.
+    """
+
+    def reward(tokens: Array, mask: Array) -> Array:
+        del mask
+
+        def one(sequence: Array) -> Array:
+            folded, _ = jax.lax.scan(
+                lambda state, token: (jax.random.fold_in(state, token), None), key, sequence
+            )
+            return jax.random.uniform(folded)
+
+        rewards = jax.vmap(one)(tokens.reshape(-1, tokens.shape[-1]))
+        return rewards.reshape(tokens.shape[:-1])
+
+    return reward

@@ -1,0 +1,182 @@
+"""Monte Carlo search: action values of every prefix (arXiv 1609.05473, Eq. 4)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqgan_jax.models.teacher_forcing import prefix_states, shifted_inputs
+from seqgan_jax.search.sampling import draw_token, freeze_after_end
+from seqgan_jax.types import (
+    Array,
+    LanguageModel,
+    ModelState,
+    Params,
+    Reward,
+    mask_until_end,
+)
+
+
+class Schedule(NamedTuple):
+    """Which prefixes each slot of a rollout batch completes; NumPy, known before tracing.
+
+    Completing a prefix of length t takes T - t draws. A slot that completes prefix a in T - a
+    steps goes on with prefix b = T - a for a steps, so K slots scanned T steps draw exactly the
+    tokens that are needed, at a constant batch.
+    """
+
+    first: np.ndarray  # [K] prefix length each slot starts from
+    second: np.ndarray  # [K] prefix length it goes on with, T - first
+    weight: np.ndarray  # [T - 1, 2 K] sums completions (first ones, then second) by prefix
+
+
+def schedule(length: int, num_rollouts: int) -> Schedule:
+    """Packs `num_rollouts` completions of each prefix 1..T-1 into slots of T steps.
+
+    Args:
+      length: T, at least 2.
+      num_rollouts: completions a prefix.
+
+    Returns:
+      The packing. It draws `T (T-1) / 2 * num_rollouts` tokens, plus T / 2 where T is even and
+      `num_rollouts` odd (the middle prefix is its own partner).
+    """
+    pairs = [prefix for prefix in range(1, length) if 2 * prefix < length] * num_rollouts
+    first, second_used = list(pairs), [True] * len(pairs)
+    if length % 2 == 0:
+        middle = -(-num_rollouts // 2)
+        first += [length // 2] * middle
+        second_used += [True] * middle
+        second_used[-1] = num_rollouts % 2 == 0
+    start = np.asarray(first, np.int32)
+    second = length - start
+    completes = np.concatenate([start, np.where(second_used, second, 0)])
+    weight = completes[None, :] == np.arange(1, length)[:, None]
+    return Schedule(start, second, weight.astype(np.float32))
+
+
+def action_values(
+    language_model: LanguageModel,
+    params: Params,
+    reward: Reward,
+    tokens: Array,
+    key: Array,
+    *,
+    num_rollouts: int,
+    chunk_size: int = 2,
+) -> Array:
+    """Estimates Q(a=y_t, s=Y_1:t-1) by Monte Carlo search (arXiv 1609.05473, Eq. 4).
+
+    One teacher-forced scan gives the state before every position; rollouts start there, so no
+    prefix is run again. The finished sequence is rewarded once. Meant to be called inside `jit`.
+
+    Args:
+      language_model: the rollout policy's model, G_beta.
+      params: its parameters.
+      reward: scores whole sequences, `(tokens [..., T], mask [..., T]) -> [...]`.
+      tokens: sequences drawn from the generator. `[B, T]` int32.
+      key: a random key, consumed.
+      num_rollouts: N, completions a prefix.
+      chunk_size: rollouts a prefix that are live at a time. Memory grows with it, not with N; an
+        even number wastes no draw.
+
+    Returns:
+      Mean reward of `num_rollouts` completions of each prefix; the last column is the reward of
+      the finished sequence. Where a sequence has ended, its completions are the sequence itself.
+      Shape `[B, T]`, float32, no gradient flows through it.
+
+    Raises:
+      ValueError: `num_rollouts` or `chunk_size` is below 1.
+    """
+    chex.assert_rank(tokens, 2)
+    if num_rollouts < 1 or chunk_size < 1:
+        raise ValueError(
+            f"num_rollouts={num_rollouts}, chunk_size={chunk_size}: both must be at least 1"
+        )
+    length = tokens.shape[1]
+    mask = mask_until_end(tokens, language_model.end_token)
+    finished = reward(tokens, mask)[:, None]
+    if length == 1:
+        return jax.lax.stop_gradient(finished)
+    # The state before every position, the token fed there, and whether a draw is still due.
+    states = (
+        prefix_states(language_model, params, tokens),
+        shifted_inputs(language_model, tokens).T,
+        mask.T,
+    )
+
+    def summed_rewards(chunk_key: Array, rollouts: int) -> Array:
+        completions, weight = _complete(language_model, params, states, tokens, chunk_key, rollouts)
+        values = reward(completions, mask_until_end(completions, language_model.end_token))
+        return jnp.einsum("pk,kb->bp", weight, values, precision="highest")
+
+    chunk_size = min(chunk_size, num_rollouts)
+    num_chunks, rest = divmod(num_rollouts, chunk_size)
+
+    def add_chunk(total: Array, index: Array) -> tuple[Array, None]:
+        return total + summed_rewards(jax.random.fold_in(key, index), chunk_size), None
+
+    total = jnp.zeros((tokens.shape[0], length - 1), jnp.float32)
+    total, _ = jax.lax.scan(add_chunk, total, jnp.arange(num_chunks))
+    if rest:
+        total += summed_rewards(jax.random.fold_in(key, num_chunks), rest)
+    values = jnp.concatenate([total / num_rollouts, finished], axis=1)
+    return jax.lax.stop_gradient(values)
+
+
+def _complete(
+    language_model: LanguageModel,
+    params: Params,
+    states: tuple[ModelState, Array, Array],
+    tokens: Array,
+    key: Array,
+    num_rollouts: int,
+) -> tuple[Array, np.ndarray]:
+    """Completes every prefix `num_rollouts` times.
+
+    Returns:
+      Completions `[2 K, B, T]` and the schedule's weight `[T - 1, 2 K]`.
+    """
+    batch_size, length = tokens.shape
+    plan = schedule(length, num_rollouts)
+    num_slots = len(plan.first)
+    second = jnp.asarray(plan.second)
+    uniforms = jax.random.uniform(key, (length, num_slots * batch_size))
+
+    def fold(leaf: Array) -> Array:  # [K, B, ...] -> [K * B, ...]
+        return leaf.reshape(num_slots * batch_size, *leaf.shape[2:])
+
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
+        index, uniform, fresh = inputs
+        # Slots whose second prefix has length `index` start it now, from the state kept there.
+        starts = jnp.repeat(second == index, batch_size)
+
+        def restart(current: Array, kept: Array) -> Array:
+            every_slot = jnp.tile(kept, (num_slots, *[1] * (kept.ndim - 1)))
+            return jnp.where(starts.reshape(-1, *[1] * (kept.ndim - 1)), every_slot, current)
+
+        state, token, alive = jax.tree.map(restart, carry, fresh)
+        state, logits = language_model.step(params, state, token)
+        token, alive = freeze_after_end(language_model, draw_token(logits, uniform), alive)
+        return (state, token, alive), token
+
+    carry = jax.tree.map(lambda leaf: fold(leaf[plan.first]), states)
+    _, drawn = jax.lax.scan(step, carry, (jnp.arange(length), uniforms, states))
+    drawn = drawn.reshape(length, num_slots, batch_size).transpose(1, 2, 0)  # [K, B, T]
+
+    # The first completion of slot k wrote position p at step p - first; the second at step p.
+    position = np.arange(length)
+    step_of = np.maximum(position[None, :] - plan.first[:, None], 0)
+    shifted = jnp.take_along_axis(drawn, jnp.asarray(step_of)[:, None, :], axis=2)
+    first = _after_prefix(plan.first, tokens, shifted)
+    return jnp.concatenate([first, _after_prefix(plan.second, tokens, drawn)]), plan.weight
+
+
+def _after_prefix(prefix: np.ndarray, tokens: Array, completion: Array) -> Array:
+    """Puts the given prefix `[B, :t]` before each completion `[K, B, t:]`, t = `prefix[k]`."""
+    given = np.arange(tokens.shape[1])[None, :] < prefix[:, None]
+    return jnp.where(given[:, None, :], tokens[None], completion)

@@ -1,0 +1,205 @@
+"""Draws tokens from logits and sequences from a language model."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from seqgan_jax.types import Array, LanguageModel, ModelState, Params, Samples, mask_until_end
+
+# Tokens a block: at V = 5000, 25 to 200 differ by less than the noise.
+_BLOCK_TOKENS = 100
+# Sequences drawn side by side; more rows of logits than this only leave a CPU's cache.
+_BLOCK_ROWS = 1024
+
+
+def _first_above(weights: Array, threshold: Array) -> tuple[Array, Array]:
+    """First index whose cumulative weight exceeds a threshold, among positive weights only.
+
+    Args:
+      weights: `[B, K]`, non-negative, with a positive one in every row.
+      threshold: `[B]`.
+
+    Returns:
+      The index `[B]` int32 and the cumulative weight before it `[B]`. Where rounding leaves the
+      threshold at or above the total, the last index of positive weight.
+    """
+    cumulative = jnp.cumsum(weights, axis=-1)
+    positive = weights > 0
+    # Rounding may make a parallel cumulative sum step up where the weight is 0: ask for both.
+    found = positive & (cumulative > threshold[:, None])
+    last = weights.shape[-1] - 1 - jnp.argmax(positive[:, ::-1], axis=-1)
+    index = jnp.where(found.any(axis=-1), jnp.argmax(found, axis=-1), last).astype(jnp.int32)
+    at_index = (cumulative - weights)[jnp.arange(weights.shape[0]), index]
+    return index, at_index
+
+
+def draw_token(logits: Array, uniform: Array) -> Array:
+    """Draws one token a row by inverting the cumulative distribution, in two levels.
+
+    Sums of blocks of tokens choose the block, then the block's own cumulative sum the token: one
+    uniform and V exponentials a token, where the Gumbel-max of `jax.random.categorical` takes V
+    random numbers and 2V logarithms.
+
+    Args:
+      logits: `[B, V]`, unnormalised; -inf is a probability of 0. Some entry of every row must be
+        finite.
+      uniform: `[B]`, in [0, 1). A function of it, the token is exact up to float32 rounding of
+        the cumulative sums; a token of probability 0 is never returned.
+
+    Returns:
+      `[B]` int32.
+    """
+    chex.assert_rank([logits, uniform], [2, 1])
+    num_rows, vocab_size = logits.shape
+    weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
+    block = min(_BLOCK_TOKENS, vocab_size)
+    num_blocks = -(-vocab_size // block)
+    weights = jnp.pad(weights, ((0, 0), (0, num_blocks * block - vocab_size)))
+    weights = weights.reshape(num_rows, num_blocks, block)
+    sums = weights.sum(axis=-1)
+    threshold = uniform * sums.sum(axis=-1)
+    chosen, before = _first_above(sums, threshold)
+    within, _ = _first_above(weights[jnp.arange(num_rows), chosen], threshold - before)
+    return chosen * block + within
+
+
+def draw_filtered_token(
+    logits: Array, uniform: Array, top_k: int | None, top_p: float | Array | None
+) -> Array:
+    """Draws one token a row from the likeliest tokens only.
+
+    Args:
+      logits: `[B, V]`.
+      uniform: `[B]`, in [0, 1).
+      top_k: keep the k likeliest tokens (of equal ones, those of lower id), or None.
+      top_p: keep the smallest set of likeliest tokens whose probability, after `top_k`, reaches
+        this (arXiv 1904.09751), or None.
+
+    Returns:
+      `[B]` int32.
+    """
+    if top_k is None and top_p is None:
+        return draw_token(logits, uniform)
+    kept = logits.shape[-1] if top_k is None else min(top_k, logits.shape[-1])
+    ordered, ids = jax.lax.top_k(logits, kept)
+    if top_p is not None:
+        probabilities = jax.nn.softmax(ordered, axis=-1)
+        before = jnp.cumsum(probabilities, axis=-1) - probabilities
+        # The likeliest always stays, whatever its own rounding.
+        inside = (before < top_p) | (jnp.arange(kept)[None, :] == 0)
+        ordered = jnp.where(inside, ordered, -jnp.inf)
+    index = draw_token(ordered, uniform)
+    return jnp.take_along_axis(ids, index[:, None], axis=-1)[:, 0].astype(jnp.int32)
+
+
+def _check_filter(temperature: float | Array, top_k: int | None, top_p: float | None) -> None:
+    if isinstance(temperature, float | int) and not (temperature > 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature={temperature}: must be finite and above 0")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k={top_k}: must be at least 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p={top_p}: must lie in (0, 1]")
+
+
+def sample(
+    language_model: LanguageModel,
+    params: Params,
+    key: Array,
+    *,
+    batch_size: int,
+    length: int,
+    temperature: float | Array = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> Samples:
+    """Draws sequences from a language model.
+
+    Args:
+      language_model: the model.
+      params: its parameters.
+      key: a random key, consumed.
+      batch_size: B.
+      length: T.
+      temperature: logits are divided by it; below 1 sharpens.
+      top_k: draw from the k likeliest tokens only; None for all.
+      top_p: draw from the nucleus of this probability only; None for all. Applied after `top_k`.
+
+    Returns:
+      Tokens `[B, T]` int32 and their mask `[B, T]`, False behind the first end token, where the
+      tokens are the model's `pad_token`.
+
+    Raises:
+      ValueError: `batch_size`, `length`, `temperature`, `top_k` or `top_p` is out of range.
+    """
+    if batch_size < 1 or length < 1:
+        raise ValueError(f"batch_size={batch_size}, length={length}: both must be at least 1")
+    _check_filter(temperature, top_k, top_p)
+    return _sample(
+        language_model, params, key, temperature, batch_size=batch_size, length=length,
+        top_k=top_k, top_p=top_p,
+    )  # fmt: skip
+
+
+@functools.partial(
+    jax.jit, static_argnames=("language_model", "batch_size", "length", "top_k", "top_p")
+)
+def _sample(
+    language_model: LanguageModel,
+    params: Params,
+    key: Array,
+    temperature: float | Array,
+    *,
+    batch_size: int,
+    length: int,
+    top_k: int | None,
+    top_p: float | None,
+) -> Samples:
+    num_blocks = -(-batch_size // _BLOCK_ROWS)
+    rows = -(-batch_size // num_blocks)
+    uniforms = jax.random.uniform(key, (num_blocks, length, rows))
+
+    def draw_block(block_uniforms: Array) -> Array:
+        def step(
+            carry: tuple[ModelState, Array, Array], uniform: Array
+        ) -> tuple[tuple[ModelState, Array, Array], Array]:
+            state, token, alive = carry
+            state, logits = language_model.step(params, state, token)
+            token = draw_filtered_token(logits / temperature, uniform, top_k, top_p)
+            token, alive = freeze_after_end(language_model, token, alive)
+            return (state, token, alive), token
+
+        state = language_model.initial_state(params, rows)
+        start = jnp.full((rows,), language_model.start_token, jnp.int32)
+        carry = (state, start, jnp.ones((rows,), bool))
+        return jax.lax.scan(step, carry, block_uniforms)[1].T
+
+    if num_blocks == 1:
+        tokens = draw_block(uniforms[0])
+    else:
+        tokens = jax.lax.map(draw_block, uniforms).reshape(num_blocks * rows, length)
+    tokens = tokens[:batch_size]
+    return Samples(tokens, mask_until_end(tokens, language_model.end_token))
+
+
+def freeze_after_end(
+    language_model: LanguageModel, token: Array, alive: Array
+) -> tuple[Array, Array]:
+    """Replaces draws of ended sequences by padding.
+
+    Args:
+      language_model: says which token ends a sequence, if any does.
+      token: freshly drawn, `[B]`.
+      alive: `[B]` bool, False where the sequence had ended before this token.
+
+    Returns:
+      The token, padded, and `alive` for the position after it.
+    """
+    if language_model.end_token is None:
+        return token, alive
+    token = jnp.where(alive, token, language_model.pad_token)
+    return token, alive & (token != language_model.end_token)

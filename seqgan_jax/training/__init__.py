@@ -1,0 +1,1 @@
+"""The loop, and everything that touches a file, a flag or a clock."""

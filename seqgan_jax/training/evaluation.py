@@ -1,0 +1,118 @@
+"""What is measured of a state, on fresh samples."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+
+import jax
+import numpy as np
+
+from seqgan_jax.hparams import HParams
+from seqgan_jax.methods.state import TrainState
+from seqgan_jax.metrics import discrimination
+from seqgan_jax.metrics.diversity import CopiedFraction, distinct_fraction
+from seqgan_jax.metrics.likelihood import negative_log_likelihood
+from seqgan_jax.search.sampling import sample
+from seqgan_jax.training.experiment import Experiment
+from seqgan_jax.types import Array, LabelledBatch, Params, Samples
+
+# Sequences of each kind on which the discriminator's accuracy is measured: a standard error of
+# about one percent, at a cost that a run does not feel.
+_JUDGED = 1_000
+_JUDGED_AT_A_TIME = 250
+
+
+class Evaluator:
+    """Measures states of one experiment; its functions compile once."""
+
+    def __init__(self, hparams: HParams, experiment: Experiment) -> None:
+        self._experiment = experiment
+        self._length = hparams.data.length
+        self._num_samples = hparams.evaluation.eval_samples
+        train = jax.device_get(experiment.train)
+        self._copied = CopiedFraction(train.tokens, train.mask)
+        nll = functools.partial(
+            negative_log_likelihood, experiment.oracle.language_model, experiment.oracle.params
+        )
+        self._nll_oracle = jax.jit(nll)
+        self._nll = jax.jit(functools.partial(negative_log_likelihood, experiment.language_model))
+        self._logits = jax.jit(self._judge)
+        self.limits = self._limits()
+
+    def _limits(self) -> dict[str, float]:
+        """The oracle's floor (its own NLL), its ceiling (uniform tokens), and real data's copying."""
+        experiment = self._experiment
+        oracle = experiment.oracle
+        floor_key, ceiling_key = (
+            jax.random.fold_in(jax.random.key(0), zlib.crc32(use)) for use in (b"floor", b"ceiling")
+        )
+        own = sample(
+            oracle.language_model, oracle.params, floor_key,
+            batch_size=self._num_samples, length=self._length,
+        )  # fmt: skip
+        uniform = jax.random.randint(
+            ceiling_key, own.tokens.shape, 0, oracle.language_model.vocab_size
+        )
+        test = jax.device_get(experiment.test)
+        return {
+            "nll_oracle_floor": float(self._nll_oracle(own)),
+            "nll_oracle_ceiling": float(self._nll_oracle(Samples(uniform, own.mask))),
+            "copied_heldout": self._copied(test.tokens, test.mask),
+        }
+
+    def generator(self, state: TrainState) -> dict[str, float]:
+        """NLL_oracle, NLL_test, entropy (nats per token), distinct and copied fractions."""
+        samples = self.samples(state, self._num_samples)
+        test = Samples(*(leaf[: self._num_samples] for leaf in self._experiment.test))
+        host = jax.device_get(samples)
+        return {
+            "nll_oracle": float(self._nll_oracle(samples)),
+            "nll_test": float(self._nll(state.generator, test)),
+            "entropy": float(self._nll(state.generator, samples)),
+            "distinct": distinct_fraction(host.tokens),
+            "copied": self._copied(host.tokens, host.mask),
+            **self.limits,
+        }
+
+    def discriminator(self, state: TrainState, trained_on: LabelledBatch) -> dict[str, float]:
+        """Accuracy and AUC on what it was trained on, and on held-out data and fresh samples."""
+        half = trained_on.tokens.shape[0] // 2
+        number = min(_JUDGED, half, self._experiment.test.tokens.shape[0])
+        samples = self.samples(state, number)
+        test = self._experiment.test
+        logits = {
+            name: np.asarray(self._logits(state.discriminator, tokens[:number], mask[:number]))
+            for name, tokens, mask in (
+                ("train_real", trained_on.tokens, trained_on.mask),
+                ("train_fake", trained_on.tokens[half:], trained_on.mask[half:]),
+                ("heldout_real", test.tokens, test.mask),
+                ("heldout_fake", samples.tokens, samples.mask),
+            )
+        }
+        train = logits["train_real"], logits["train_fake"]
+        heldout = logits["heldout_real"], logits["heldout_fake"]
+        return {
+            "d_accuracy_train": discrimination.accuracy(*train),
+            "d_accuracy_heldout": discrimination.accuracy(*heldout),
+            "d_auc_train": discrimination.area_under_curve(*train),
+            "d_auc_heldout": discrimination.area_under_curve(*heldout),
+        }
+
+    def samples(self, state: TrainState, number: int) -> Samples:
+        """Fresh samples of the generator; they depend on the state alone."""
+        return sample(
+            self._experiment.language_model, state.generator, state.subkey("evaluation"),
+            batch_size=number, length=self._length,
+        )  # fmt: skip
+
+    def _judge(self, params: Params, tokens: Array, mask: Array) -> Array:
+        """Logits in batches that keep the unfolded windows small."""
+        classifier = self._experiment.classifier
+
+        def logit(sequence: tuple[Array, Array]) -> Array:
+            one_token, one_mask = sequence
+            embedded = classifier.embed(params, one_token[None])
+            return classifier.apply(params, embedded, one_mask[None], None)[0]
+
+        return jax.lax.map(logit, (tokens, mask), batch_size=_JUDGED_AT_A_TIME)

@@ -1,0 +1,83 @@
+"""Builds what a run needs from its settings: models, oracle, data, method."""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import jax
+
+from seqgan_jax.hparams import ConfigError, HParams, ModelHParams
+from seqgan_jax.methods.method import Method
+from seqgan_jax.methods.registry import METHODS
+from seqgan_jax.models.discriminator import text_cnn
+from seqgan_jax.models.generator import gru, lstm
+from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
+from seqgan_jax.search.sampling import sample
+from seqgan_jax.types import Array, LanguageModel, Samples, SequenceClassifier
+
+
+class Experiment(NamedTuple):
+    """Everything fixed in a run."""
+
+    language_model: LanguageModel
+    classifier: SequenceClassifier
+    method: Method
+    oracle: Oracle
+    train: Samples  # [num_train, T]
+    test: Samples  # [num_test, T]
+
+
+def build_language_model(hparams: ModelHParams, vocab_size: int) -> LanguageModel:
+    """The generator's model."""
+    build = {"lstm": lstm, "gru": gru}[hparams.cell]
+    return build(vocab_size, hparams.embed_dim, hparams.hidden_dim, init_scale=hparams.init_scale)
+
+
+def build(hparams: HParams) -> Experiment:
+    """Builds an experiment; its data depends on `hparams.data` alone.
+
+    Raises:
+      ConfigError: the oracle file is missing, damaged, or of another vocabulary.
+    """
+    oracle = build_oracle(hparams)
+    language_model = build_language_model(hparams.model, hparams.data.vocab_size)
+    settings = hparams.discriminator
+    classifier = text_cnn(
+        hparams.data.vocab_size, settings.embed_dim, settings.filters,
+        dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
+    )  # fmt: skip
+    method = METHODS[hparams.method](language_model, classifier, hparams.training)
+    train, test = (
+        sample(
+            oracle.language_model, oracle.params, _data_key(hparams, use),
+            batch_size=size, length=hparams.data.length,
+        )
+        for use, size in (("train", hparams.data.num_train), ("test", hparams.data.num_test))
+    )  # fmt: skip
+    return Experiment(language_model, classifier, method, oracle, train, test)
+
+
+def build_oracle(hparams: HParams) -> Oracle:
+    """The oracle that `hparams.data` describes."""
+    data = hparams.data
+    if not data.oracle_path:
+        return init_oracle(
+            _data_key(hparams, "oracle"), data.vocab_size, data.oracle_embed_dim,
+            data.oracle_hidden_dim,
+        )  # fmt: skip
+    try:
+        oracle = load_oracle(data.oracle_path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"config.data.oracle_path={data.oracle_path!r}: {error}") from error
+    if oracle.language_model.vocab_size != data.vocab_size:
+        raise ConfigError(
+            f"config.data.vocab_size={data.vocab_size}: the oracle in {data.oracle_path} has "
+            f"{oracle.language_model.vocab_size} tokens; give --config.data.vocab_size="
+            f"{oracle.language_model.vocab_size}"
+        )
+    return oracle
+
+
+def _data_key(hparams: HParams, use: str) -> Array:
+    return jax.random.fold_in(jax.random.key(hparams.data.seed), zlib.crc32(use.encode()))
