@@ -1,0 +1,24 @@
+"""Trains a generator: `python bin/train.py --config=configs/oracle.py`.
+
+Any field of the config is a flag: `--config.model.hidden_dim=64`. The same command again resumes.
+"""
+
+from absl import flags
+
+from seqgan_jax.training import command_line
+from seqgan_jax.training.loop import Trainer
+
+command_line.define_config()
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run. Default: runs/<config>-<variant>."
+)
+
+
+def main() -> None:
+    hparams = command_line.read_config()
+    workdir = WORKDIR.value or command_line.default_workdir()
+    Trainer(hparams, workdir, command_line.console()).run()
+
+
+if __name__ == "__main__":
+    command_line.run(main)

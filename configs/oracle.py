@@ -1,0 +1,94 @@
+"""SeqGAN on synthetic data from an oracle LSTM (arXiv 1609.05473, section 5.1)."""
+
+import ml_collections
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.method = "seqgan"
+    config.seed = 0  # of the models and the training; the data has its own
+
+    config.data = ml_collections.ConfigDict()
+    config.data.oracle_path = ""  # weights of a published oracle (.pkl, .npz); "": drawn from seed
+    config.data.seed = 0  # of the oracle's parameters and of the sequences drawn from it
+    config.data.vocab_size = 5000  # V
+    config.data.length = 20  # T
+    config.data.oracle_embed_dim = 32
+    config.data.oracle_hidden_dim = 32
+    config.data.num_train = 10_000  # sequences
+    config.data.num_test = 10_000
+
+    config.model = ml_collections.ConfigDict()
+    config.model.cell = "lstm"  # or gru
+    config.model.embed_dim = 32
+    config.model.hidden_dim = 32
+    config.model.init_scale = 0.1  # every initial parameter is N(0, 0.1^2)
+
+    config.discriminator = ml_collections.ConfigDict()
+    config.discriminator.embed_dim = 64
+    config.discriminator.filters = (  # (width, number)
+        *((1, 100), (2, 200), (3, 200), (4, 200), (5, 200)),
+        *((6, 100), (7, 100), (8, 100), (9, 100), (10, 100), (15, 160), (20, 160)),
+    )
+    config.discriminator.dropout_rate = 0.25
+    config.discriminator.softmax_head = False  # two output units, as in the original code
+
+    config.training = ml_collections.ConfigDict()
+    config.training.mle_learning_rate = 0.01  # of Adam, like the next two
+    config.training.g_learning_rate = 0.01
+    config.training.d_learning_rate = 1e-4
+    config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
+    config.training.d_l2 = 0.2  # weight of the output layer's L2
+    # D's probability (paper), log_probability, logit, centred (2 D - 1), constant, random
+    config.training.reward = "probability"
+    config.training.baseline = "none"  # batch_mean, leave_one_out, moving_average
+    config.training.baseline_decay = 0.9  # of the moving average
+    config.training.num_rollouts = 16  # N
+    config.training.rollout_chunk = 2  # rollouts live at a time: memory, not the result
+    config.training.rollout_policy = "copy"  # moving_average, frozen
+    config.training.rollout_update_rate = 0.8  # share of the old policy in the moving average
+
+    config.schedule = ml_collections.ConfigDict()
+    config.schedule.batch_size = 64
+    config.schedule.g_pretrain_epochs = 40
+    config.schedule.d_pretrain_steps = 10  # each: d_samples fresh negatives, d_epochs passes
+    config.schedule.rounds = 100
+    config.schedule.g_steps = 1  # a round
+    config.schedule.d_steps = 1  # a round
+    config.schedule.d_epochs = 1  # passes over each d-step's sequences
+    config.schedule.d_samples = 10_000  # negatives, and as many positives, a d-step
+    config.schedule.d_batch_size = 64  # real and generated together
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.eval_every = 10  # epochs, d-steps or rounds
+    config.evaluation.eval_samples = 10_000
+    config.evaluation.num_written = 1_000  # sequences in samples.txt
+    config.evaluation.checkpoint_seconds = 60.0  # time between checkpoints
+    config.evaluation.checkpoints_kept = 2
+
+    if variant == "paper":
+        config.discriminator.softmax_head = True
+        config.schedule.g_pretrain_epochs = 120
+        config.schedule.d_pretrain_steps = 50
+        config.schedule.rounds = 200
+        config.schedule.d_steps = 5
+        config.schedule.d_epochs = 3
+        config.evaluation.eval_every = 5
+    elif variant == "smoke":
+        config.data.vocab_size = 200
+        config.data.length = 8
+        config.data.num_train = config.data.num_test = 512
+        config.model.hidden_dim = 16
+        config.discriminator.embed_dim = 16
+        config.discriminator.filters = ((1, 16), (2, 16), (4, 16), (8, 16))
+        config.training.num_rollouts = 4
+        config.schedule.g_pretrain_epochs = 4
+        config.schedule.d_pretrain_steps = 2
+        config.schedule.rounds = 4
+        config.schedule.d_samples = 256
+        config.evaluation.eval_every = 2
+        config.evaluation.eval_samples = 512
+        config.evaluation.num_written = 100
+    elif variant:
+        raise ValueError(f"configs/oracle.py:{variant}: the variants are paper and smoke")
+    return config

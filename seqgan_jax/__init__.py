@@ -1,0 +1,59 @@
+"""SeqGAN in JAX: sequence generation by a GAN with policy gradient and Monte Carlo search."""
+
+from seqgan_jax.hparams import FILTERS_20, FILTERS_32, TrainingHParams
+from seqgan_jax.losses import discriminator_loss, mle_loss, policy_gradient_loss
+from seqgan_jax.methods.method import Method
+from seqgan_jax.methods.mle import pretrain_generator_step
+from seqgan_jax.methods.seqgan import (
+    discriminator_step,
+    generator_step,
+    seqgan,
+    update_rollout_policy,
+)
+from seqgan_jax.methods.state import TrainState, init_state
+from seqgan_jax.models.discriminator import text_cnn
+from seqgan_jax.models.generator import gru, lstm
+from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
+from seqgan_jax.models.teacher_forcing import log_probs, prefix_states
+from seqgan_jax.search.rewards import constant_reward, discriminator_reward, random_reward
+from seqgan_jax.search.rollout import action_values
+from seqgan_jax.search.sampling import draw_token, sample
+from seqgan_jax.types import LabelledBatch, LanguageModel, Reward, Samples, SequenceClassifier
+from seqgan_jax.version import __version__
+
+__all__ = [
+    "FILTERS_20",
+    "FILTERS_32",
+    "LabelledBatch",
+    "LanguageModel",
+    "Method",
+    "Oracle",
+    "Reward",
+    "Samples",
+    "SequenceClassifier",
+    "TrainState",
+    "TrainingHParams",
+    "__version__",
+    "action_values",
+    "constant_reward",
+    "discriminator_loss",
+    "discriminator_reward",
+    "discriminator_step",
+    "draw_token",
+    "generator_step",
+    "gru",
+    "init_oracle",
+    "init_state",
+    "load_oracle",
+    "log_probs",
+    "lstm",
+    "mle_loss",
+    "policy_gradient_loss",
+    "prefix_states",
+    "pretrain_generator_step",
+    "random_reward",
+    "sample",
+    "seqgan",
+    "text_cnn",
+    "update_rollout_policy",
+]

@@ -1,0 +1,83 @@
+"""Checkpoints: the training state and where the run was, through Orbax."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from seqgan_jax.methods.state import TrainState
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run is; plain values that JSON carries.
+
+    Attributes:
+      calls: compiled calls finished, an index into the plan.
+      lines: lines of metrics.jsonl that belong to them.
+      seconds: time spent so far, over all sittings.
+      pending: sums of metrics of a unit not yet finished.
+    """
+
+    calls: int = 0
+    lines: int = 0
+    seconds: float = 0.0
+    pending: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+class Checkpoints:
+    """The checkpoints of one run, newest kept."""
+
+    def __init__(self, folder: str, kept: int = 1) -> None:
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=kept, enable_async_checkpointing=False, create=True
+        )
+        self._manager = ocp.CheckpointManager(os.path.abspath(folder), options=options)
+
+    def save(self, state: TrainState, progress: Progress) -> None:
+        """Writes a checkpoint; it counts only when it is complete."""
+        self._manager.save(
+            progress.calls,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_without_keys(state)),
+                progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+            ),
+        )
+
+    def newest(self) -> int | None:
+        """Number of calls finished at the newest checkpoint, or None where there is none."""
+        return self._manager.latest_step()
+
+    def restore(self, like: TrainState) -> tuple[TrainState, Progress]:
+        """Reads the newest checkpoint.
+
+        Args:
+          like: a state, or its shapes, of the same models and settings.
+
+        Returns:
+          The state and the progress.
+        """
+        restored = self._manager.restore(
+            self.newest(),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(jax.eval_shape(_without_keys, like)),
+                progress=ocp.args.JsonRestore(),
+            ),
+        )
+        state = dataclasses.replace(
+            restored["state"], key=jax.random.wrap_key_data(restored["state"].key)
+        )
+        return state, Progress(**restored["progress"])
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._manager.close()
+
+
+def _without_keys(state: TrainState) -> Any:
+    """The state with its typed key as plain bits, which is what a file can hold."""
+    return dataclasses.replace(state, key=jax.random.key_data(state.key))

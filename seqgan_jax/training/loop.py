@@ -1,0 +1,244 @@
+"""The training loop: phases, evaluation, checkpoints, resume."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import rich.console
+
+from seqgan_jax.hparams import HParams
+from seqgan_jax.methods.state import TrainState
+from seqgan_jax.models.generator import parameter_count
+from seqgan_jax.search.sampling import sample
+from seqgan_jax.training import checkpoint, epochs, experiment, plan, summary, workdir, writers
+from seqgan_jax.training.evaluation import Evaluator
+from seqgan_jax.training.progress import PhaseProgress, clock, describe
+from seqgan_jax.types import Array, LabelledBatch, Samples
+
+SAMPLES_FILE = "samples.txt"
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+def format_samples(samples: Samples) -> str:
+    """Token ids, a sequence a line, without padding."""
+    tokens, mask = jax.device_get(samples)
+    return "".join(
+        " ".join(map(str, row[real])) + "\n" for row, real in zip(tokens, mask, strict=True)
+    )
+
+
+class Trainer:
+    """One run in one folder.
+
+    Args of the constructor:
+      hparams: the experiment.
+      folder: the run's folder; made if missing, resumed if it holds the same experiment.
+      console: where progress is shown.
+
+    Raises:
+      ConfigError: the folder belongs to another config, or the data cannot be read.
+    """
+
+    def __init__(self, hparams: HParams, folder: str, console: rich.console.Console) -> None:
+        self._begun = time.monotonic()
+        self._hparams, self._folder, self._console = hparams, folder, console
+        self._experiment = experiment.build(hparams)
+        workdir.claim(folder, hparams)
+        self._checkpoints = checkpoint.Checkpoints(
+            os.path.join(folder, CHECKPOINTS_FOLDER), hparams.evaluation.checkpoints_kept
+        )
+        self._plan = plan.calls(hparams.schedule)
+        self._compiled = self._compile()
+        self._end_round = jax.jit(self._experiment.method.end_round, donate_argnums=0)
+
+    def run(self) -> None:
+        """Trains from the newest checkpoint, or from the start, to the end."""
+        init = jax.jit(self._experiment.method.init_state)
+        key = jax.random.key(self._hparams.seed)
+        if self._checkpoints.newest() is None:
+            self._state, self._progress = init(key), checkpoint.Progress()
+        else:
+            self._state, self._progress = self._checkpoints.restore(jax.eval_shape(init, key))
+        if self._progress.calls == len(self._plan) and self._is_complete():
+            self._console.print(f"{self._folder}: this run is finished; nothing to do")
+            self._console.print(summary.table(writers.read_metrics(self._folder)))
+            self._checkpoints.close()
+            return
+        self._earlier_seconds = self._progress.seconds
+        self._saved_at = time.monotonic()
+        self._writer = writers.MetricsWriter(
+            self._folder, self._progress.lines, int(self._state.step)
+        )
+        self._introduce()
+        if self._progress.lines == 0:
+            self._evaluate_untrained()
+        for phase, numbered in itertools.groupby(
+            list(enumerate(self._plan))[self._progress.calls :], lambda item: item[1].phase
+        ):
+            self._run_phase(phase, list(numbered))
+        self._finish()
+
+    def _compile(self) -> dict[str, Callable[..., Any]]:
+        """The calls that the plan names, jitted; each consumes the state that it is given."""
+        schedule = self._hparams.schedule
+        method = self._experiment.method
+
+        def negatives(state: TrainState, key: Array, number: int) -> Samples:
+            return sample(
+                self._experiment.language_model, state.generator, key,
+                batch_size=number, length=self._hparams.data.length,
+            )  # fmt: skip
+
+        functions: dict[str, Callable[..., Any]] = {
+            "pretrain_generator_epoch": functools.partial(
+                epochs.pretrain_generator_epoch, method=method, batch_size=schedule.batch_size
+            ),
+            "generator_steps": functools.partial(
+                epochs.generator_steps, method=method,
+                num_steps=schedule.g_steps, batch_size=schedule.batch_size,
+            ),
+            "discriminator_epochs": functools.partial(
+                epochs.discriminator_epochs, method=method, sampler=negatives,
+                num_samples=schedule.d_samples, num_epochs=schedule.d_epochs,
+                batch_size=schedule.d_batch_size,
+            ),
+        }  # fmt: skip
+        return {name: jax.jit(call, donate_argnums=0) for name, call in functions.items()}
+
+    def _introduce(self) -> None:
+        self._evaluator = Evaluator(self._hparams, self._experiment)
+        limits = self._evaluator.limits
+        state, device = self._state, jax.devices()[0]
+        self._console.print(
+            f"{self._folder}: generator {parameter_count(state.generator):,} parameters, "
+            f"discriminator {parameter_count(state.discriminator):,}, "
+            f"on {jax.device_count()} x {device.device_kind}\n"
+            f"oracle: floor {limits['nll_oracle_floor']:.3f} (its own NLL), ceiling "
+            f"{limits['nll_oracle_ceiling']:.3f} (uniform tokens), nats per token; "
+            f"copied by held-out real data {limits['copied_heldout']:.4f}",
+            highlight=False,
+        )
+        if self._progress.calls:
+            self._console.print(
+                f"resuming after {self._progress.calls} of {len(self._plan)} calls, "
+                f"{clock(self._progress.seconds)} spent so far",
+                highlight=False,
+            )
+
+    def _evaluate_untrained(self) -> None:
+        metrics = self._evaluator.generator(self._state)
+        self._write(plan.G_PRETRAIN, 0, metrics)
+        self._console.print(f"untrained · {describe(metrics)}", highlight=False)
+
+    def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
+        total = plan.phase_lengths(self._hparams.schedule)[phase]
+        a_unit = sum(call.phase == phase and call.unit == 1 for call in self._plan)
+        first_unit = numbered[0][1].unit
+        with PhaseProgress(
+            phase, plan.UNITS[phase], first_unit - 1, total, self._console
+        ) as progress:
+            for index, call in numbered:
+                trained_on = self._run_call(call)
+                self._progress.calls = index + 1
+                done = sum(1 for i, c in numbered if i <= index and c.unit == call.unit)
+                progress.advance(call.unit - 1 + min(done / a_unit, 1.0))
+                if call.ends_unit:
+                    progress.advance(call.unit)
+                    self._end_unit(call, total, trained_on, progress)
+                self._save_if_due(last=index + 1 == len(self._plan))
+
+    def _run_call(self, call: plan.Call) -> LabelledBatch | None:
+        """Runs one compiled call and adds its metrics to those of its unit."""
+        begun = time.monotonic()
+        result = self._compiled[call.name](self._state, self._experiment.train)
+        self._state, metrics = result[0], jax.device_get(result[1])
+        if call.phase == plan.ADVERSARIAL and call.ends_unit:
+            self._state = self._end_round(self._state)
+        pending = self._progress.pending
+        counts = {name: 1.0 for name in metrics}
+        counts["work_seconds"] = 1.0
+        values = {name: float(value) for name, value in metrics.items()}
+        values["work_seconds"] = time.monotonic() - begun
+        values["work_tokens"] = plan.tokens_of(
+            call, self._hparams.schedule, self._hparams.data.length,
+            self._hparams.training.num_rollouts, self._hparams.data.num_train,
+        )  # fmt: skip
+        for name, value in values.items():
+            pending[name] = pending.get(name, 0.0) + value
+            pending[f"{name}/count"] = pending.get(f"{name}/count", 0.0) + 1.0
+        return result[2] if len(result) > 2 else None
+
+    def _end_unit(
+        self,
+        call: plan.Call,
+        total: int,
+        trained_on: LabelledBatch | None,
+        progress: PhaseProgress,
+    ) -> None:
+        """Evaluates where it is due, and writes the unit's line."""
+        pending, self._progress.pending = self._progress.pending, {}
+        seconds, tokens = pending.pop("work_seconds"), pending.pop("work_tokens")
+        metrics = {
+            name: value / pending[f"{name}/count"]
+            for name, value in pending.items()
+            if f"{name}/count" in pending
+        }
+        metrics["tokens_per_second"] = tokens / seconds
+        due = call.unit % self._hparams.evaluation.eval_every == 0 or call.unit == total
+        if due:
+            if trained_on is not None:
+                metrics |= self._evaluator.discriminator(self._state, trained_on)
+            if call.phase != plan.D_PRETRAIN:
+                metrics |= self._evaluator.generator(self._state)
+        self._write(call.phase, call.unit, metrics)
+        progress.line(metrics, due)
+        if due:
+            summary.plot_learning_curve(self._folder, writers.read_metrics(self._folder))
+
+    def _seconds(self) -> float:
+        return self._earlier_seconds + time.monotonic() - self._begun
+
+    def _write(self, phase: str, unit: int, metrics: dict[str, float]) -> None:
+        self._writer.write(
+            {
+                "step": int(self._state.step),
+                "phase": phase,
+                plan.UNITS[phase]: unit,
+                "seconds": round(self._seconds(), 3),
+                **metrics,
+            }
+        )
+        self._progress.lines = self._writer.lines
+
+    def _save_if_due(self, last: bool) -> None:
+        if last or time.monotonic() - self._saved_at >= self._hparams.evaluation.checkpoint_seconds:
+            self._writer.sync()
+            self._progress.seconds = self._seconds()
+            self._checkpoints.save(self._state, self._progress)
+            self._saved_at = time.monotonic()
+
+    def _finish(self) -> None:
+        self._writer.close()
+        self._checkpoints.close()
+        lines = writers.read_metrics(self._folder)
+        summary.plot_learning_curve(self._folder, lines)
+        number = self._hparams.evaluation.num_written
+        samples = self._evaluator.samples(self._state, max(number, 1))
+        text = format_samples(Samples(samples.tokens[:number], samples.mask[:number]))
+        workdir.write_atomically(os.path.join(self._folder, SAMPLES_FILE), text)
+        summary.write_summary(self._folder, lines)
+        self._console.print(summary.table(lines))
+        self._console.print(
+            f"{self._folder}: {clock(self._seconds())}; learning_curve.png, samples.txt, "
+            "summary.json, metrics.jsonl, tensorboard/ and checkpoints/ are there",
+            highlight=False,
+        )
+
+    def _is_complete(self) -> bool:
+        return os.path.exists(os.path.join(self._folder, "summary.json"))

@@ -1,0 +1,116 @@
+"""Shows how far a run is: a bar a phase on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import rich.console
+import rich.progress
+
+# What a line on screen shows of the metrics, in this order.
+_SHOWN = (
+    ("g_loss", "g_loss {:.3f}"),
+    ("d_loss", "d_loss {:.3f}"),
+    ("reward_mean", "reward {:.3f}"),
+    ("nll_oracle", "NLL_oracle {:.3f}"),
+    ("nll_test", "NLL_test {:.3f}"),
+    ("entropy", "entropy {:.3f}"),
+    ("distinct", "distinct {:.3f}"),
+    ("copied", "copied {:.4f}"),
+    ("d_accuracy_train", "D accuracy train {:.2f}"),
+    ("d_accuracy_heldout", "held out {:.2f}"),
+)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def describe(metrics: Mapping[str, float]) -> str:
+    """The metrics worth a glance, floor and ceiling beside NLL_oracle."""
+    words = [form.format(metrics[name]) for name, form in _SHOWN if name in metrics]
+    if "nll_oracle" in metrics:
+        limits = "(floor {nll_oracle_floor:.3f}, ceiling {nll_oracle_ceiling:.3f})"
+        place = next(i for i, word in enumerate(words) if word.startswith("NLL_oracle"))
+        words[place] += " " + limits.format(**metrics)
+    return " · ".join(words)
+
+
+class PhaseProgress:
+    """The progress of one phase; a context manager.
+
+    Args of the constructor:
+      phase: its name.
+      unit: what it is counted in.
+      done: units finished before now.
+      total: units in all.
+      console: where to write; decides between bar and lines.
+      seconds_between_lines: without a terminal, no two lines stand closer, unless evaluated.
+    """
+
+    def __init__(
+        self,
+        phase: str,
+        unit: str,
+        done: int,
+        total: int,
+        console: rich.console.Console,
+        seconds_between_lines: float = 15.0,
+    ) -> None:
+        self._phase, self._unit, self._total = phase, unit, total
+        self._done = float(done)
+        self._console = console
+        self._between = seconds_between_lines
+        self._begun = self._last_line = time.monotonic()
+        self._first = float(done)
+        self._bar: rich.progress.Progress | None = None
+        if console.is_terminal:
+            columns = rich.progress
+            self._bar = columns.Progress(
+                columns.TextColumn("{task.description}"),
+                columns.BarColumn(),
+                columns.TextColumn("{task.completed:.0f}/{task.total:.0f} " + f"{unit}s"),
+                columns.TextColumn("{task.fields[rate]}"),
+                columns.TimeElapsedColumn(),
+                columns.TextColumn("{task.fields[left]}"),
+                console=console,
+            )
+            self._task = self._bar.add_task(phase, total=total, completed=done, rate="", left="")
+
+    def __enter__(self) -> PhaseProgress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, done: float) -> None:
+        """Notes how many units are finished, parts of one included."""
+        self._done = done
+        if self._bar is not None:
+            rate, left = self._pace()
+            self._bar.update(self._task, completed=done, rate=rate, left=left)
+
+    def line(self, metrics: Mapping[str, float], evaluated: bool) -> None:
+        """Tells a finished unit's metrics: always if evaluated, else now and then."""
+        now = time.monotonic()
+        if not evaluated and (self._bar is not None or now - self._last_line < self._between):
+            return
+        self._last_line = now
+        rate, left = self._pace()
+        place = f"{self._phase} {self._unit} {self._done:.0f}/{self._total}"
+        words = [place, describe(metrics)] if self._bar else [place, describe(metrics), rate, left]
+        self._console.print(" · ".join(word for word in words if word), highlight=False)
+
+    def _pace(self) -> tuple[str, str]:
+        """Seconds a unit and time left, measured in this sitting."""
+        finished = self._done - self._first
+        if finished <= 0:
+            return "", ""
+        pace = (time.monotonic() - self._begun) / finished
+        return f"{pace:.3g} s/{self._unit}", f"{clock(pace * (self._total - self._done))} left"

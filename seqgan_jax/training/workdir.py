@@ -1,0 +1,69 @@
+"""The folder of a run: which settings it belongs to, and files written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from seqgan_jax.hparams import ConfigError, HParams, differences, from_mapping, to_dict
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Writes a text file so that readers see the old one or the new one, never a part."""
+    partial = f"{path}.partial"
+    with open(partial, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Writes JSON, indented, atomically."""
+    write_atomically(path, json.dumps(value, indent=2) + "\n")
+
+
+def claim(workdir: str, hparams: HParams) -> None:
+    """Makes the folder and notes the settings in config.json, or checks them against it.
+
+    Raises:
+      ConfigError: the folder belongs to a run of other settings, or cannot be made.
+    """
+    path = os.path.join(workdir, "config.json")
+    try:
+        os.makedirs(workdir, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--workdir={workdir}: cannot be made ({error.strerror})") from error
+    if not os.path.exists(path):
+        try:
+            write_json(path, to_dict(hparams))
+        except OSError as error:
+            raise ConfigError(f"--workdir={workdir}: not writable ({error.strerror})") from error
+        return
+    found = differences(to_dict(read_hparams(workdir)), to_dict(hparams))
+    if found:
+        listed = "\n  ".join(found)
+        raise ConfigError(
+            f"--workdir={workdir}: holds a run of another config (there != given):\n  {listed}\n"
+            "Give that config, or another --workdir."
+        )
+
+
+def read_hparams(workdir: str) -> HParams:
+    """The settings of the run in a folder.
+
+    Raises:
+      ConfigError: there is none, or its config.json is damaged.
+    """
+    path = os.path.join(workdir, "config.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return from_mapping(HParams, json.load(file))
+    except OSError as error:
+        raise ConfigError(
+            f"--workdir={workdir}: no run there ({path}: {error.strerror}); "
+            "give the folder that bin/train.py wrote"
+        ) from error
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: damaged ({error})") from error

@@ -1,0 +1,58 @@
+"""Metrics to files: metrics.jsonl and TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import tensorboardX
+
+from seqgan_jax.training.workdir import write_atomically
+
+FILE_NAME = "metrics.jsonl"
+
+
+class MetricsWriter:
+    """Appends a line at a time; on resuming, lines of undone work are dropped first."""
+
+    def __init__(self, workdir: str, lines_kept: int, step: int) -> None:
+        self._path = os.path.join(workdir, FILE_NAME)
+        self.lines = lines_kept
+        if os.path.exists(self._path):
+            with open(self._path, encoding="utf-8") as file:
+                kept = file.readlines()[:lines_kept]
+            write_atomically(self._path, "".join(kept))
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
+        self._events = tensorboardX.SummaryWriter(
+            os.path.join(workdir, "tensorboard"), purge_step=step or None
+        )
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Writes one object to metrics.jsonl and its numbers to TensorBoard."""
+        # JSON has no NaN: a metric without a value is left out.
+        values = {k: v for k, v in line.items() if not isinstance(v, float) or math.isfinite(v)}
+        self._file.write(json.dumps(values) + "\n")
+        self._file.flush()
+        self.lines += 1
+        for name, value in values.items():
+            if isinstance(value, float):
+                self._events.add_scalar(f"{line['phase']}/{name}", value, line["step"])
+
+    def sync(self) -> None:
+        """Brings everything written so far to the disk, before a checkpoint counts on it."""
+        os.fsync(self._file.fileno())
+        self._events.flush()
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._file.close()
+        self._events.close()
+
+
+def read_metrics(workdir: str) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl."""
+    with open(os.path.join(workdir, FILE_NAME), encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
