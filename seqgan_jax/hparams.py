@@ -136,7 +136,9 @@ class TrainingHParams(_Checked):
     g_clip_norm: float = _field(5.0, above=0.0)
     d_l2: float = _field(0.2, at_least=0.0)
     reward: str = _field("probability", choices=REWARDS)
-    baseline: str = _field("none", choices=("none", "batch_mean", "leave_one_out", "moving_average"))
+    baseline: str = _field(
+        "none", choices=("none", "batch_mean", "leave_one_out", "moving_average")
+    )
     baseline_decay: float = _field(0.9, at_least=0.0, below=1.0)
     num_rollouts: int = _field(16, at_least=1)
     rollout_chunk: int = _field(2, at_least=1)
@@ -269,7 +271,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 def to_dict(record: Any) -> dict[str, Any]:
     """The record as nested dicts and lists, ready for JSON; `from_mapping` reads it back."""
-    result = {}
+    result: dict[str, Any] = {}
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         if dataclasses.is_dataclass(value):

@@ -44,4 +44,4 @@ def pretrain_generator_step(
         rollout=jax.tree.map(jnp.copy, generator),
         mle_opt_state=opt_state,
     )
-    return state, {"g_loss": loss, "g_grad_norm": optax.global_norm(grads)}
+    return state, {"g_loss": loss, "g_grad_norm": optax.tree.norm(grads)}

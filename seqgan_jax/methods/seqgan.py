@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -42,9 +43,7 @@ def reward_of(
     return discriminator_reward(classifier, state.discriminator, hparams.reward)
 
 
-def advantages(
-    state: TrainState, values: Array, mask: Array, *, hparams: TrainingHParams
-) -> Array:
+def advantages(state: TrainState, values: Array, mask: Array, *, hparams: TrainingHParams) -> Array:
     """Action values `[B, T]` less the baseline that `hparams.baseline` names."""
     if hparams.baseline == "batch_mean":
         return values - baselines.batch_mean(values, mask)
@@ -103,7 +102,7 @@ def generator_step(
     rewards = values[:, -1]
     metrics = {
         "g_loss": loss,
-        "g_grad_norm": optax.global_norm(grads),
+        "g_grad_norm": optax.tree.norm(grads),
         "reward_mean": rewards.mean(),
         "reward_std": rewards.std(),
         "advantage_std": jnp.std(advantage, where=drawn.mask),
@@ -154,7 +153,7 @@ def discriminator_step(
         d_opt_state=opt_state,
     )
     accuracy = jnp.mean((logits > 0) == (batch.labels > 0.5))
-    return state, {"d_loss": loss, "d_accuracy": accuracy, "d_grad_norm": optax.global_norm(grads)}
+    return state, {"d_loss": loss, "d_accuracy": accuracy, "d_grad_norm": optax.tree.norm(grads)}
 
 
 def update_rollout_policy(state: TrainState, *, hparams: TrainingHParams) -> TrainState:
@@ -178,7 +177,9 @@ def seqgan(
     language_model: LanguageModel, classifier: SequenceClassifier, hparams: TrainingHParams
 ) -> Method:
     """SeqGAN's functions, bound to their models and settings."""
-    players = {"language_model": language_model, "classifier": classifier, "hparams": hparams}
+    players: dict[str, Any] = {
+        "language_model": language_model, "classifier": classifier, "hparams": hparams
+    }  # fmt: skip
     return Method(
         init_state=functools.partial(init_state, **players),
         pretrain_generator_step=functools.partial(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -28,7 +29,9 @@ class TextCNN(nn.Module):
         truncated = nn.initializers.truncated_normal(0.1)
         bias = nn.initializers.constant(0.1)
         self.embedding = self.param(
-            "embedding", lambda key, shape: uniform(key, shape) - 1.0, (self.vocab_size, self.embed_dim)
+            "embedding",
+            lambda key, shape: uniform(key, shape) - 1.0,
+            (self.vocab_size, self.embed_dim),
         )
         self.convolutions = [
             nn.Dense(number, kernel_init=truncated, bias_init=bias, name=f"width_{width}")
@@ -49,7 +52,7 @@ class TextCNN(nn.Module):
         return tokens @ self.embedding
 
     def __call__(self, embedded: Array, mask: Array, deterministic: bool) -> Array:
-        """Logits `[B]` from embedded tokens `[B, T, E]`; windows that leave the mask do not count."""
+        """Logits `[B]` from embedded tokens `[B, T, E]`; windows behind the end do not count."""
         length = embedded.shape[1]
         widest = max(width for width, _ in self.filters)
         if widest > length:
@@ -91,15 +94,17 @@ def _text_cnn(network: TextCNN) -> SequenceClassifier:
         return network.init(key, method=network.initialise)["params"]
 
     def embed(params: Params, tokens: Array) -> Array:
-        return network.apply({"params": params}, tokens, method=network.embed)
+        embedded: Any = network.apply({"params": params}, tokens, method=network.embed)
+        return embedded
 
     def apply(
         params: Params, embedded: Array, mask: Array, dropout_key: Array | None = None
     ) -> Array:
         rngs = {} if dropout_key is None else {"dropout": dropout_key}
-        return network.apply(
+        logits: Any = network.apply(
             {"params": params}, embedded, mask, deterministic=dropout_key is None, rngs=rngs
         )
+        return logits
 
     def penalty(params: Params) -> Array:
         squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params["output"])]

@@ -48,7 +48,7 @@ class RecurrentNetwork(nn.Module):
 
 
 class LSTM(RecurrentNetwork):
-    """The paper's LSTM (arXiv 1609.05473, Eq. 9-10); gates in the order input, forget, output, cell."""
+    """The paper's LSTM (arXiv 1609.05473, Eq. 9); gates: input, forget, output, cell."""
 
     def __call__(self, state: LSTMState, token: Array) -> tuple[LSTMState, Array]:
         """Feeds a token `[B]`; returns the next state and the features `[B, H]`."""
@@ -85,6 +85,9 @@ class GRU(RecurrentNetwork):
         return jnp.zeros((batch_size, self.hidden_dim), jnp.float32)
 
 
+# Cached on the network, so that equal arguments, however they are spelled, give the same record
+# and jit, for which it is a static argument, does not trace twice.
+@functools.cache
 def _language_model(
     network: LSTM | GRU, start_token: int, end_token: int | None, pad_token: int
 ) -> LanguageModel:
@@ -95,7 +98,8 @@ def _language_model(
         return network.init(key, network.initial_state(1), token)["params"]
 
     def features(params: Params, state: Any, token: Array) -> tuple[Any, Array]:
-        return network.apply({"params": params}, state, token)
+        result: Any = network.apply({"params": params}, state, token)
+        return result
 
     def output(params: Params) -> tuple[Array, Array]:
         return params["output_kernel"], params["output_bias"]
@@ -122,9 +126,6 @@ def _language_model(
     )
 
 
-# Cached, so that equal arguments give the same record and jit, for which it is a static
-# argument, does not trace twice.
-@functools.cache
 def lstm(
     vocab_size: int,
     embed_dim: int,
@@ -156,7 +157,6 @@ def lstm(
     return _language_model(network, start_token, end_token, pad_token)
 
 
-@functools.cache
 def gru(
     vocab_size: int,
     embed_dim: int,

@@ -1,11 +1,10 @@
-"""The oracle: a fixed LSTM that plays the real data's distribution (arXiv 1609.05473, section 5.1)."""
+"""The oracle: a fixed LSTM, the real data's distribution (arXiv 1609.05473, section 5.1)."""
 
 from __future__ import annotations
 
 import io
 import os
 import pickle
-import zipfile
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -77,9 +76,7 @@ def load_oracle(path: str | os.PathLike[str], start_token: int = 0) -> Oracle:
         raise ValueError(f"{path}: an oracle is a .pkl or a .npz file")
     named = dict(zip(_NAMES, _checked(path, arrays), strict=True))
     vocab_size, embed_dim = named["emb"].shape
-    model = generator.lstm(
-        vocab_size, embed_dim, named["bi"].shape[0], start_token, init_scale=1.0
-    )
+    model = generator.lstm(vocab_size, embed_dim, named["bi"].shape[0], start_token, init_scale=1.0)
     params = {
         "embedding": named["emb"],
         "input_kernel": np.concatenate([named[f"W{gate}"] for gate in "ifoc"], axis=1),
@@ -113,7 +110,8 @@ def _checked(path: str, arrays: list[Any]) -> list[np.ndarray]:
         shape = {"emb": (V, E), "W_out": (H, V), "b_out": (V,)}.get(name) or wanted[name[0]]
         if array.shape != shape:
             raise ValueError(
-                f"{path}: {name} has shape {array.shape}, with V={V}, E={E}, H={H} it must be {shape}"
+                f"{path}: {name} has shape {array.shape}; "
+                f"with V={V}, E={E}, H={H} it must be {shape}"
             )
     return result
 
@@ -130,7 +128,8 @@ def _read_npz(path: str, raw: bytes) -> list[Any]:
             for names in (_NAMES, numbered):
                 if given == set(names):
                     return [archive[name] for name in names]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    # So can a damaged archive, zlib's errors and a bare .npy among the ways.
+    except Exception as error:
         raise ValueError(f"{path}: no readable .npz of plain arrays ({error})") from error
     raise ValueError(f"{path}: holds {sorted(given)}, an oracle has {list(_NAMES)}")
 

@@ -16,7 +16,7 @@ _BLOCK_ROWS = 512
 
 
 def shifted_inputs(language_model: LanguageModel, tokens: Array) -> Array:
-    """What is fed to predict each token: the start token, then all tokens but the last. `[B, T]`."""
+    """What is fed to predict each token: start token, then all tokens but the last. `[B, T]`."""
     start = jnp.full_like(tokens[:, :1], language_model.start_token)
     return jnp.concatenate([start, tokens[:, :-1]], axis=1)
 

@@ -98,7 +98,9 @@ def draw_filtered_token(
 
 
 def _check_filter(temperature: float | Array, top_k: int | None, top_p: float | None) -> None:
-    if isinstance(temperature, float | int) and not (temperature > 0 and math.isfinite(temperature)):
+    if isinstance(temperature, float | int) and not (
+        temperature > 0 and math.isfinite(temperature)
+    ):
         raise ValueError(f"temperature={temperature}: must be finite and above 0")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k={top_k}: must be at least 1")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import jax
 import rich.console
@@ -20,10 +22,10 @@ def run(main: Callable[[], None]) -> None:
     def parse(arguments: Sequence[str]) -> list[str]:
         try:
             rest = flags.FLAGS(arguments)
-        # A config flag raises KeyError or AttributeError for an unknown field, TypeError or
-        # ValueError for a value of another type, and whatever a config file itself raises.
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-            fail(str(error.args[0]) if error.args else str(error))
+        # Besides flags.Error, a config flag raises KeyError or AttributeError for an unknown field,
+        # TypeError or ValueError for a value of another type.
+        except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+            fail(_flag_error(arguments, error))
         if len(rest) > 1:
             fail(f"unknown arguments: {' '.join(rest[1:])}; flags look like --name=value")
         return rest
@@ -39,7 +41,21 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=parse)
 
 
-def fail(message: str) -> None:
+def _flag_error(arguments: Sequence[str], error: Exception) -> str:
+    """One sentence that names the flag at fault."""
+    message = str(error.args[0] if error.args else error).strip()
+    unknown = re.match(r"\W*(\w+)", message)
+    if isinstance(error, AttributeError | KeyError) and unknown:
+        given = [word for word in arguments if f".{unknown[1]}" in word.partition("=")[0]]
+        meant = re.search(r'Did you mean "(\w+)"', message)
+        hint = f"did you mean {meant[1]}?" if meant else "see the config file for those there are"
+        return f"{given[0] if given else unknown[1]}: no such field; {hint}"
+    if "Traceback" in message:  # a config file's own error; its last line says what is wrong
+        message = message.splitlines()[-1].partition(": ")[2]
+    return message
+
+
+def fail(message: str) -> NoReturn:
     """Writes the error and ends the program with exit status 2."""
     sys.stderr.write(f"error: {message}\n")
     sys.exit(2)
@@ -58,16 +74,23 @@ def read_config() -> HParams:
     """The experiment that --config and its field flags describe.
 
     Raises:
-      ConfigError: a field's value is wrong.
+      ConfigError: no such file, or a field's value is wrong.
     """
+    path = _config_path()
+    if not os.path.exists(path):
+        raise ConfigError(f"--config={path}: no such file")
     config: ConfigDict = flags.FLAGS.config
     return from_mapping(HParams, config.to_dict())
 
 
+def _config_path() -> str:
+    return config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")[0]
+
+
 def default_workdir() -> str:
     """runs/<config>-<variant>, from the value of --config."""
-    path, _, variant = flags.FLAGS["config"].config_filename.partition(":")
-    name = os.path.splitext(os.path.basename(path))[0]
+    _, _, variant = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+    name = os.path.splitext(os.path.basename(_config_path()))[0]
     return os.path.join("runs", f"{name}-{variant or 'default'}")
 
 

@@ -36,12 +36,14 @@ class Evaluator:
             negative_log_likelihood, experiment.oracle.language_model, experiment.oracle.params
         )
         self._nll_oracle = jax.jit(nll)
-        self._nll = jax.jit(functools.partial(negative_log_likelihood, experiment.language_model))
+        self._nll = jax.jit(
+            functools.partial(negative_log_likelihood, experiment.models.language_model)
+        )
         self._logits = jax.jit(self._judge)
         self.limits = self._limits()
 
     def _limits(self) -> dict[str, float]:
-        """The oracle's floor (its own NLL), its ceiling (uniform tokens), and real data's copying."""
+        """The oracle's floor (its own NLL) and ceiling (uniform tokens); real data's copying."""
         experiment = self._experiment
         oracle = experiment.oracle
         floor_key, ceiling_key = (
@@ -102,13 +104,13 @@ class Evaluator:
     def samples(self, state: TrainState, number: int) -> Samples:
         """Fresh samples of the generator; they depend on the state alone."""
         return sample(
-            self._experiment.language_model, state.generator, state.subkey("evaluation"),
+            self._experiment.models.language_model, state.generator, state.subkey("evaluation"),
             batch_size=number, length=self._length,
         )  # fmt: skip
 
     def _judge(self, params: Params, tokens: Array, mask: Array) -> Array:
         """Logits in batches that keep the unfolded windows small."""
-        classifier = self._experiment.classifier
+        classifier = self._experiment.models.classifier
 
         def logit(sequence: tuple[Array, Array]) -> Array:
             one_token, one_mask = sequence

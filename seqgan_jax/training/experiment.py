@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 
-from seqgan_jax.hparams import ConfigError, HParams, ModelHParams
+from seqgan_jax.hparams import ConfigError, HParams
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.registry import METHODS
 from seqgan_jax.models.discriminator import text_cnn
@@ -17,21 +17,38 @@ from seqgan_jax.search.sampling import sample
 from seqgan_jax.types import Array, LanguageModel, Samples, SequenceClassifier
 
 
-class Experiment(NamedTuple):
-    """Everything fixed in a run."""
+class Models(NamedTuple):
+    """The players and the method that trains them."""
 
     language_model: LanguageModel
     classifier: SequenceClassifier
     method: Method
+
+
+class Experiment(NamedTuple):
+    """Everything fixed in a run."""
+
+    models: Models
     oracle: Oracle
     train: Samples  # [num_train, T]
     test: Samples  # [num_test, T]
 
 
-def build_language_model(hparams: ModelHParams, vocab_size: int) -> LanguageModel:
-    """The generator's model."""
-    build = {"lstm": lstm, "gru": gru}[hparams.cell]
-    return build(vocab_size, hparams.embed_dim, hparams.hidden_dim, init_scale=hparams.init_scale)
+def build_models(hparams: HParams) -> Models:
+    """Builds generator, discriminator and method; touches no data."""
+    vocab_size = hparams.data.vocab_size
+    recurrent = {"lstm": lstm, "gru": gru}[hparams.model.cell]
+    language_model = recurrent(
+        vocab_size, hparams.model.embed_dim, hparams.model.hidden_dim,
+        init_scale=hparams.model.init_scale,
+    )  # fmt: skip
+    settings = hparams.discriminator
+    classifier = text_cnn(
+        vocab_size, settings.embed_dim, settings.filters,
+        dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
+    )  # fmt: skip
+    method = METHODS[hparams.method](language_model, classifier, hparams.training)
+    return Models(language_model, classifier, method)
 
 
 def build(hparams: HParams) -> Experiment:
@@ -41,13 +58,6 @@ def build(hparams: HParams) -> Experiment:
       ConfigError: the oracle file is missing, damaged, or of another vocabulary.
     """
     oracle = build_oracle(hparams)
-    language_model = build_language_model(hparams.model, hparams.data.vocab_size)
-    settings = hparams.discriminator
-    classifier = text_cnn(
-        hparams.data.vocab_size, settings.embed_dim, settings.filters,
-        dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
-    )  # fmt: skip
-    method = METHODS[hparams.method](language_model, classifier, hparams.training)
     train, test = (
         sample(
             oracle.language_model, oracle.params, _data_key(hparams, use),
@@ -55,7 +65,7 @@ def build(hparams: HParams) -> Experiment:
         )
         for use, size in (("train", hparams.data.num_train), ("test", hparams.data.num_test))
     )  # fmt: skip
-    return Experiment(language_model, classifier, method, oracle, train, test)
+    return Experiment(build_models(hparams), oracle, train, test)
 
 
 def build_oracle(hparams: HParams) -> Oracle:

@@ -55,11 +55,11 @@ class Trainer:
         )
         self._plan = plan.calls(hparams.schedule)
         self._compiled = self._compile()
-        self._end_round = jax.jit(self._experiment.method.end_round, donate_argnums=0)
+        self._end_round = jax.jit(self._experiment.models.method.end_round, donate_argnums=0)
 
     def run(self) -> None:
         """Trains from the newest checkpoint, or from the start, to the end."""
-        init = jax.jit(self._experiment.method.init_state)
+        init = jax.jit(self._experiment.models.method.init_state)
         key = jax.random.key(self._hparams.seed)
         if self._checkpoints.newest() is None:
             self._state, self._progress = init(key), checkpoint.Progress()
@@ -75,23 +75,29 @@ class Trainer:
         self._writer = writers.MetricsWriter(
             self._folder, self._progress.lines, int(self._state.step)
         )
+        try:
+            self._run_phases()
+        finally:
+            self._writer.close()
+            self._checkpoints.close()
+        self._finish()
+
+    def _run_phases(self) -> None:
         self._introduce()
         if self._progress.lines == 0:
             self._evaluate_untrained()
-        for phase, numbered in itertools.groupby(
-            list(enumerate(self._plan))[self._progress.calls :], lambda item: item[1].phase
-        ):
+        left = list(enumerate(self._plan))[self._progress.calls :]
+        for phase, numbered in itertools.groupby(left, lambda item: item[1].phase):
             self._run_phase(phase, list(numbered))
-        self._finish()
 
     def _compile(self) -> dict[str, Callable[..., Any]]:
         """The calls that the plan names, jitted; each consumes the state that it is given."""
         schedule = self._hparams.schedule
-        method = self._experiment.method
+        method = self._experiment.models.method
 
         def negatives(state: TrainState, key: Array, number: int) -> Samples:
             return sample(
-                self._experiment.language_model, state.generator, key,
+                self._experiment.models.language_model, state.generator, key,
                 batch_size=number, length=self._hparams.data.length,
             )  # fmt: skip
 
@@ -161,8 +167,6 @@ class Trainer:
         if call.phase == plan.ADVERSARIAL and call.ends_unit:
             self._state = self._end_round(self._state)
         pending = self._progress.pending
-        counts = {name: 1.0 for name in metrics}
-        counts["work_seconds"] = 1.0
         values = {name: float(value) for name, value in metrics.items()}
         values["work_seconds"] = time.monotonic() - begun
         values["work_tokens"] = plan.tokens_of(
@@ -224,8 +228,6 @@ class Trainer:
             self._saved_at = time.monotonic()
 
     def _finish(self) -> None:
-        self._writer.close()
-        self._checkpoints.close()
         lines = writers.read_metrics(self._folder)
         summary.plot_learning_curve(self._folder, lines)
         number = self._hparams.evaluation.num_written

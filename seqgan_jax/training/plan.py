@@ -48,7 +48,9 @@ def calls(schedule: ScheduleHParams) -> list[Call]:
     ]
 
 
-def tokens_of(call: Call, schedule: ScheduleHParams, length: int, num_rollouts: int, num_train: int) -> int:
+def tokens_of(
+    call: Call, schedule: ScheduleHParams, length: int, num_rollouts: int, num_train: int
+) -> int:
     """Tokens that a call draws, or, for maximum likelihood, learns from."""
     if call.name == "pretrain_generator_epoch":
         return num_train // schedule.batch_size * schedule.batch_size * length

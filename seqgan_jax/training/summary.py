@@ -119,18 +119,18 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
         values = [line[name] for line in everything]
         axes.plot(place, values, style, color=colour, marker="o", markersize=3, label=label)
     limits = everything[-1]
-    for name, label, style in (
-        ("nll_oracle_floor", "floor: oracle's own samples", (0, (5, 1))),
-        ("nll_oracle_ceiling", "ceiling: uniform tokens", (0, (1, 1))),
+    for name, label, dashes in (
+        ("nll_oracle_floor", "floor: oracle's own samples", (5.0, 1.0)),
+        ("nll_oracle_ceiling", "ceiling: uniform tokens", (1.0, 1.0)),
     ):
-        axes.axhline(limits[name], color="0.4", linewidth=1, linestyle=style, label=label)
+        axes.axhline(limits[name], color="0.4", linewidth=1, dashes=dashes, label=label)
     if rounds:
         axes.axvline(epochs, color="0.7", linewidth=1)
         d_steps = sum(line["phase"] == D_PRETRAIN for line in lines)
-        axes.set_title(
-            f"{epochs} epochs of MLE | {d_steps} d-steps | {rounds[-1]['round']} adversarial rounds",
-            fontsize=10,
-        )
+        top = axes.get_xaxis_transform()
+        note = f"{d_steps} d-steps of pre-training, then adversarial"
+        axes.text(epochs, 1.01, "maximum likelihood | ", transform=top, ha="right")
+        axes.text(epochs, 1.01, f" {note}", transform=top, ha="left")
     axes.set_xlabel("epochs of maximum likelihood, then adversarial rounds")
     axes.set_ylabel("nats per token")
     axes.grid(alpha=0.3)

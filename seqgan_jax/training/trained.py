@@ -1,0 +1,57 @@
+"""Reads a trained generator back from a run's folder."""
+
+from __future__ import annotations
+
+import os
+
+import jax
+
+from seqgan_jax.hparams import ConfigError
+from seqgan_jax.search.sampling import sample
+from seqgan_jax.training import checkpoint, experiment, workdir
+from seqgan_jax.training.loop import CHECKPOINTS_FOLDER, format_samples
+
+
+def write_samples(
+    folder: str,
+    *,
+    number: int,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> str:
+    """Draws sequences from the newest checkpoint of a run.
+
+    Args:
+      folder: the run's folder.
+      number: sequences to draw.
+      temperature: divides the logits.
+      top_k: draw from the k likeliest tokens only; None for all.
+      top_p: draw from the nucleus of this probability only; None for all.
+      seed: of the draw.
+
+    Returns:
+      A sequence a line, as token ids.
+
+    Raises:
+      ConfigError: no run or no checkpoint there, or an argument is out of range.
+    """
+    hparams = workdir.read_hparams(folder)
+    models = experiment.build_models(hparams)
+    path = os.path.join(folder, CHECKPOINTS_FOLDER)
+    checkpoints = checkpoint.Checkpoints(path) if os.path.isdir(path) else None
+    if checkpoints is None or checkpoints.newest() is None:
+        raise ConfigError(f"--workdir={folder}: no checkpoint in {path} yet; train first")
+    like = jax.eval_shape(models.method.init_state, jax.random.key(0))
+    state, _ = checkpoints.restore(like)
+    checkpoints.close()
+    try:
+        samples = sample(
+            models.language_model, state.generator, jax.random.key(seed),
+            batch_size=number, length=hparams.data.length,
+            temperature=temperature, top_k=top_k, top_p=top_p,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ConfigError(f"--num={number}: {error}" if number < 1 else f"--{error}") from error
+    return format_samples(samples)

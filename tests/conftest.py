@@ -1,0 +1,22 @@
+"""Settings and fixtures that every test shares."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def published_oracle_path():
+    """The original code's oracle; it is not part of the repository."""
+    folder = os.environ.get("SEQGAN_DATA") or _ROOT.parent / "shared" / "data"
+    path = pathlib.Path(folder) / "oracle" / "target_params_py3.pkl"
+    if not path.is_file():
+        pytest.skip(f"no published oracle at {path}; set SEQGAN_DATA to the folder that holds it")
+    return path

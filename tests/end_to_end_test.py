@@ -1,0 +1,157 @@
+"""The programs as a user runs them: processes, flags, exit codes, kill -9."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """One compilation cache for the module's processes, apart from the user's."""
+    return os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled"))}
+
+
+def command(program, *flags):
+    return [sys.executable, str(ROOT / "bin" / program), *flags]
+
+
+def run(environment, program, *flags):
+    return subprocess.run(
+        command(program, *flags), cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+
+
+def smoke(workdir):
+    return ["--config=configs/oracle.py:smoke", f"--workdir={workdir}"]
+
+
+@pytest.fixture(scope="module")
+def finished(environment, tmp_path_factory):
+    """A smoke run by the README's program, and what it printed."""
+    workdir = tmp_path_factory.mktemp("smoke") / "run"
+    result = run(environment, "train.py", *smoke(workdir))
+    assert result.returncode == 0, result.stderr
+    return workdir, result.stdout
+
+
+def comparable(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    clocks = {"seconds", "tokens_per_second"}
+    return [{k: v for k, v in line.items() if k not in clocks} for line in lines]
+
+
+def test_smoke_run_tells_its_story(finished):
+    workdir, output = finished
+    for words in (
+        *("floor", "ceiling", "untrained"),
+        *("g_pretrain epoch 4/4", "d_pretrain d_step 2/2", "adversarial round 4/4"),
+        *("after MLE, epoch 4", "after SeqGAN, round 4"),
+    ):
+        assert words in output
+    names = {path.name for path in workdir.iterdir()}
+    assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "samples.txt",
+                     "learning_curve.png", "summary.json"}  # fmt: skip
+    last = comparable(workdir)[-1]
+    # Maximum likelihood learnt something: well below the untrained model's ln 200 = 5.30.
+    assert last["nll_test"] < 5.1
+
+
+def test_kill_9_and_the_same_command_again(finished, environment, tmp_path):
+    workdir = tmp_path / "run"
+    flags = [*smoke(workdir), "--config.evaluation.checkpoint_seconds=0.0"]
+    process = subprocess.Popen(
+        command("train.py", *flags), cwd=ROOT, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    metrics = workdir / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    # Seven lines: untrained, four epochs, two d-steps; the adversarial phase has begun.
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 7):
+        assert time.monotonic() < deadline, "the run never reached its third phase"
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    again = run(environment, "train.py", *flags)
+    assert again.returncode == 0, again.stderr
+    assert "resuming after" in again.stdout
+    # Another process, another moment of death: the same run to the bit.
+    assert comparable(workdir) == comparable(finished[0])
+    assert (workdir / "samples.txt").read_text() == (finished[0] / "samples.txt").read_text()
+
+
+def test_again_says_finished(finished, environment):
+    result = run(environment, "train.py", *smoke(finished[0]))
+    assert result.returncode == 0
+    assert "finished" in result.stdout
+
+
+def test_samples_are_drawn_and_reproducible(finished, environment, tmp_path):
+    workdir, _ = finished
+    flags = [f"--workdir={workdir}", "--num=5", "--temperature=0.8", "--top_k=50", "--top_p=0.9"]
+    one = run(environment, "sample.py", *flags, "--seed=3")
+    assert one.returncode == 0, one.stderr
+    rows = [[int(token) for token in line.split()] for line in one.stdout.splitlines()]
+    assert [len(row) for row in rows] == [8] * 5
+    assert all(0 <= token < 200 for row in rows for token in row)
+    out = tmp_path / "drawn.txt"
+    same = run(environment, "sample.py", *flags, "--seed=3", f"--out={out}")
+    assert (same.stdout, out.read_text()) == ("", one.stdout)
+    other = run(environment, "sample.py", *flags, "--seed=4")
+    assert other.stdout != one.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--config=configs/oracle.py:smoke", "--config.model.hiden_dim=64"], "hidden_dim"),
+        (["--config=configs/oracle.py:smoke", "--config.model.hidden_dim=0"],
+         "config.model.hidden_dim=0: must be at least 1; the nearest right value is 1"),
+        (["--config=configs/oracle.py:smoke", "--config.model.hidden_dim=many"], "hidden_dim"),
+        (["--config=configs/oracle.py:smoke", "--config.model.cell=lstn"], "did you mean lstm?"),
+        (["--config=configs/oracle.py:smok"], "paper and smoke"),
+        (["--config=configs/orakel.py"], "configs/orakel.py"),
+        (["--config=configs/oracle.py:smoke", "--config.data.oracle_path=no.pkl"], "no.pkl"),
+        (["--config=configs/oracle.py:smoke", "--workdri=x"], "workdri"),
+        (["--config=configs/oracle.py:smoke", "stray"], "stray"),
+        ([], "config"),
+    ],
+)  # fmt: skip
+def test_bad_flags_end_in_one_sentence(environment, tmp_path, flags, words):
+    if not any(flag.startswith("--work") for flag in flags):
+        flags = [*flags, f"--workdir={tmp_path / 'run'}"]
+    result = run(environment, "train.py", *flags)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--workdir={empty}"], "no run there"),
+        (["--workdir={run}", "--num=0"], "--num=0"),
+        (["--workdir={run}", "--temperature=0"], "--temperature=0"),
+        (["--workdir={run}", "--top_p=1.5"], "--top_p=1.5"),
+        (["--workdir={run}", "--top_k=0"], "--top_k=0"),
+        (["--workdir={run}", "--out={empty}/no/such/file"], "--out="),
+    ],
+)
+def test_bad_sample_flags_end_in_one_sentence(finished, environment, tmp_path, flags, words):
+    flags = [flag.format(empty=tmp_path, run=finished[0]) for flag in flags]
+    result = run(environment, "sample.py", *flags)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr

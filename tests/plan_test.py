@@ -1,0 +1,93 @@
+"""The list of compiled calls that a run consists of."""
+
+import pytest
+
+from seqgan_jax.hparams import ScheduleHParams
+from seqgan_jax.training.plan import (
+    ADVERSARIAL,
+    D_PRETRAIN,
+    G_PRETRAIN,
+    UNITS,
+    Call,
+    calls,
+    phase_lengths,
+    tokens_of,
+)
+
+SMALL = ScheduleHParams(
+    g_pretrain_epochs=2, d_pretrain_steps=1, rounds=2, d_steps=2, batch_size=4, d_samples=10
+)
+
+
+def test_calls_in_order():
+    assert calls(SMALL) == [
+        ("g_pretrain", 1, "pretrain_generator_epoch", True),
+        ("g_pretrain", 2, "pretrain_generator_epoch", True),
+        ("d_pretrain", 1, "discriminator_epochs", True),
+        ("adversarial", 1, "generator_steps", False),
+        ("adversarial", 1, "discriminator_epochs", False),
+        ("adversarial", 1, "discriminator_epochs", True),
+        ("adversarial", 2, "generator_steps", False),
+        ("adversarial", 2, "discriminator_epochs", False),
+        ("adversarial", 2, "discriminator_epochs", True),
+    ]
+
+
+def test_a_round_without_d_steps_ends_with_its_generator_steps():
+    schedule = ScheduleHParams(g_pretrain_epochs=0, d_pretrain_steps=0, rounds=2, d_steps=0)
+    assert calls(schedule) == [
+        ("adversarial", 1, "generator_steps", True),
+        ("adversarial", 2, "generator_steps", True),
+    ]
+
+
+def test_a_run_may_have_no_phase_at_all():
+    assert calls(ScheduleHParams(g_pretrain_epochs=0, d_pretrain_steps=0, rounds=0)) == []
+
+
+@pytest.mark.parametrize("schedule", [SMALL, ScheduleHParams()])
+def test_every_unit_of_every_phase_ends_exactly_once(schedule):
+    ended = [(call.phase, call.unit) for call in calls(schedule) if call.ends_unit]
+    expected = [
+        (phase, unit)
+        for phase, length in phase_lengths(schedule).items()
+        for unit in range(1, length + 1)
+    ]
+    assert ended == expected
+
+
+def test_phase_lengths_of_the_paper_in_the_order_of_algorithm_1():
+    assert list(phase_lengths(ScheduleHParams()).items()) == [
+        ("g_pretrain", 120),
+        ("d_pretrain", 50),
+        ("adversarial", 200),
+    ]
+    # 120 + 50 + 200 * (1 + 5)
+    assert len(calls(ScheduleHParams())) == 1370
+
+
+def test_every_phase_has_a_name_for_its_units():
+    assert UNITS == {"g_pretrain": "epoch", "d_pretrain": "d_step", "adversarial": "round"}
+    assert list(UNITS) == [G_PRETRAIN, D_PRETRAIN, ADVERSARIAL]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # 25 // 8 = 3 batches of 8 sequences of 5 tokens; the odd one out is not learned from.
+        ("pretrain_generator_epoch", 120),
+        ("discriminator_epochs", 50),  # 10 negatives of 5 tokens, however many passes
+        # 2 steps of 8 sequences: 5 tokens each, and 3 rollouts of 4 + 3 + 2 + 1 tokens.
+        ("generator_steps", 560),  # 2 * 8 * (5 + 3 * 10)
+    ],
+)
+def test_tokens_of(name, expected):
+    schedule = ScheduleHParams(batch_size=8, g_steps=2, d_samples=10, d_epochs=3, d_batch_size=4)
+    call = Call("any", 1, name, True)
+    assert tokens_of(call, schedule, length=5, num_rollouts=3, num_train=25) == expected
+
+
+def test_a_single_token_needs_no_rollout():
+    schedule = ScheduleHParams(batch_size=8, g_steps=1)
+    call = Call(ADVERSARIAL, 1, "generator_steps", True)
+    assert tokens_of(call, schedule, length=1, num_rollouts=16, num_train=25) == 8
