@@ -1,4 +1,4 @@
-"""The paper's discriminator: a text CNN with a highway layer (arXiv 1609.05473, section 3.3)."""
+"""The paper's discriminator: a text CNN with a highway layer (arXiv 1609.05473, Eq. 11-12)."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def text_cnn(
       filters: pairs (width, number of filters); no width may exceed the length of the sequences.
       dropout_rate: share of the highway layer's outputs dropped while training.
       softmax_head: two output units under a softmax, as in the original code; its logit is the
-        difference of the two. The paper has one unit under a sigmoid (Eq. 12), the default.
+        difference of the two. The paper has one unit under a sigmoid, the default.
 
     Returns:
       A `SequenceClassifier`. Its `penalty` is half the squared norm of the output layer's kernel

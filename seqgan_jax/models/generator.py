@@ -48,7 +48,7 @@ class RecurrentNetwork(nn.Module):
 
 
 class LSTM(RecurrentNetwork):
-    """The paper's LSTM (arXiv 1609.05473, Eq. 9); gates: input, forget, output, cell."""
+    """The paper's LSTM (arXiv 1609.05473, Eq. 9-10); gates: input, forget, output, cell."""
 
     def __call__(self, state: LSTMState, token: Array) -> tuple[LSTMState, Array]:
         """Feeds a token `[B]`; returns the next state and the features `[B, H]`."""

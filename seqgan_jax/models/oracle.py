@@ -100,7 +100,7 @@ def _checked(path: str, arrays: list[Any]) -> list[np.ndarray]:
         if not np.isfinite(result[-1]).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity")
     named = dict(zip(_NAMES, result, strict=True))
-    if named["emb"].ndim != 2 or named["bi"].ndim != 1:
+    if named["emb"].ndim != 2 or named["bi"].ndim != 1 or not named["emb"].size:
         raise ValueError(
             f"{path}: emb {named['emb'].shape} must be [V, E] and bi {named['bi'].shape} [H]"
         )
@@ -134,19 +134,55 @@ def _read_npz(path: str, raw: bytes) -> list[Any]:
     raise ValueError(f"{path}: holds {sorted(given)}, an oracle has {list(_NAMES)}")
 
 
-# All that an array's pickle calls, under the module names of NumPy 1 and 2 and of Python 2.
+class _PickledDtype:
+    """Stands in for `numpy.dtype` in a pickle: an array's code and byte order."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        self.code = code
+
+    def __setstate__(self, state: tuple) -> None:
+        self.code = state[1] + self.code  # such as "<" and "f4"
+
+
+class _PickledArray:
+    """Stands in for `numpy.ndarray`, whose constructor reads pointers from a given buffer."""
+
+    value: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran_order, contents = state
+        # Python 2's byte strings arrive as latin1 text.
+        raw = contents.encode("latin1") if isinstance(contents, str) else contents
+        self.value = _array(raw, dtype, shape, "F" if fortran_order else "C").value
+
+
+def _array(raw: Any, dtype: _PickledDtype, shape: tuple, order: Any) -> _PickledArray:
+    result = _PickledArray()
+    kind = np.dtype(dtype.code)
+    if kind.hasobject:
+        raise pickle.UnpicklingError("it holds an array of objects")
+    result.value = np.frombuffer(raw, kind).reshape(shape, order=order)
+    return result
+
+
+def _empty_array(*_: Any) -> _PickledArray:
+    return _PickledArray()
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
+    return text.encode("latin1")
+
+
+# All that an array's pickle calls, under the module names of NumPy 1 and 2 and of Python 2, and
+# what is called in its place: NumPy's own are no safer than what they are given.
 _ADMITTED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-    *(
-        (module, name)
-        for core in ("numpy.core", "numpy._core")
-        for module, name in (
-            (f"{core}.multiarray", "_reconstruct"),
-            (f"{core}.numeric", "_frombuffer"),
-        )
-    ),
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _PickledDtype,
+    ("_codecs", "encode"): _latin1,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _empty_array for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _array for core in ("core", "_core")},
 }
 
 
@@ -156,7 +192,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}; only arrays are admitted")
-        return super().find_class(module, name)
+        return _ADMITTED[module, name]
 
 
 def _unpickle(path: str, raw: bytes) -> list[Any]:
@@ -168,4 +204,4 @@ def _unpickle(path: str, raw: bytes) -> list[Any]:
         raise ValueError(f"{path}: no readable pickle of arrays ({error})") from error
     if not isinstance(value, list | tuple):
         raise ValueError(f"{path}: holds a {type(value).__name__}, an oracle is a list of arrays")
-    return list(value)
+    return [item.value if isinstance(item, _PickledArray) else item for item in value]
