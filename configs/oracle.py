@@ -26,9 +26,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
     config.discriminator = ml_collections.ConfigDict()
     config.discriminator.embed_dim = 64
-    config.discriminator.filters = (  # (width, number)
-        *((1, 100), (2, 200), (3, 200), (4, 200), (5, 200)),
-        *((6, 100), (7, 100), (8, 100), (9, 100), (10, 100), (15, 160), (20, 160)),
+    config.discriminator.filters = (  # (width, number): the paper's widths, half its numbers
+        *((1, 50), (2, 100), (3, 100), (4, 100), (5, 100)),
+        *((6, 50), (7, 50), (8, 50), (9, 50), (10, 50), (15, 80), (20, 80)),
     )
     config.discriminator.dropout_rate = 0.25
     config.discriminator.softmax_head = False  # two output units, as in the original code
@@ -36,28 +36,28 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training = ml_collections.ConfigDict()
     config.training.mle_learning_rate = 0.01  # of Adam, like the next two
     config.training.g_learning_rate = 0.01
-    config.training.d_learning_rate = 1e-4
+    config.training.d_learning_rate = 5e-4
     config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
     config.training.d_l2 = 0.2  # weight of the output layer's L2
     # D's probability (paper), log_probability, logit, centred (2 D - 1), constant, random
     config.training.reward = "probability"
     config.training.baseline = "none"  # batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
-    config.training.num_rollouts = 16  # N
-    config.training.rollout_chunk = 2  # rollouts live at a time: memory, not the result
+    config.training.num_rollouts = 4  # N
+    config.training.rollout_chunk = 4  # rollouts live at a time: memory, not the result
     config.training.rollout_policy = "copy"  # moving_average, frozen
     config.training.rollout_update_rate = 0.8  # share of the old policy in the moving average
 
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64
     config.schedule.g_pretrain_epochs = 40
-    config.schedule.d_pretrain_steps = 10  # each: d_samples fresh negatives, d_epochs passes
-    config.schedule.rounds = 100
+    config.schedule.d_pretrain_steps = 8  # each: d_samples fresh negatives, d_epochs passes
+    config.schedule.rounds = 40
     config.schedule.g_steps = 1  # a round
     config.schedule.d_steps = 1  # a round
     config.schedule.d_epochs = 1  # passes over each d-step's sequences
-    config.schedule.d_samples = 10_000  # negatives, and as many positives, a d-step
-    config.schedule.d_batch_size = 64  # real and generated together
+    config.schedule.d_samples = 2_000  # negatives, and as many positives, a d-step
+    config.schedule.d_batch_size = 128  # real and generated together
 
     config.evaluation = ml_collections.ConfigDict()
     config.evaluation.eval_every = 10  # epochs, d-steps or rounds
@@ -67,12 +67,21 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.evaluation.checkpoints_kept = 2
 
     if variant == "paper":
+        config.discriminator.filters = (
+            *((1, 100), (2, 200), (3, 200), (4, 200), (5, 200)),
+            *((6, 100), (7, 100), (8, 100), (9, 100), (10, 100), (15, 160), (20, 160)),
+        )
         config.discriminator.softmax_head = True
+        config.training.d_learning_rate = 1e-4
+        config.training.num_rollouts = 16
+        config.training.rollout_chunk = 2
         config.schedule.g_pretrain_epochs = 120
         config.schedule.d_pretrain_steps = 50
         config.schedule.rounds = 200
         config.schedule.d_steps = 5
         config.schedule.d_epochs = 3
+        config.schedule.d_samples = 10_000
+        config.schedule.d_batch_size = 64
         config.evaluation.eval_every = 5
     elif variant == "smoke":
         config.data.vocab_size = 200

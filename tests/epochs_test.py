@@ -30,6 +30,15 @@ DATA = Samples(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compilation():
+    """These tests compile much and run little; the optimiser's passes would take longer."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def counting_method(batch_size):
     """Counts how often each row was seen, per step; generated rows and wrong labels apart.
 
