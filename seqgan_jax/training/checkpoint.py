@@ -20,13 +20,13 @@ class Progress:
       calls: compiled calls finished, an index into the plan.
       lines: lines of metrics.jsonl that belong to them.
       seconds: time spent so far, over all sittings.
-      pending: sums of metrics of a unit not yet finished.
+      pending: metrics of a unit not yet finished, name -> [sum, number of calls].
     """
 
     calls: int = 0
     lines: int = 0
     seconds: float = 0.0
-    pending: dict[str, float] = dataclasses.field(default_factory=dict)
+    pending: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:

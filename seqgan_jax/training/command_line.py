@@ -37,6 +37,9 @@ def run(main: Callable[[], None]) -> None:
             main()
         except ConfigError as error:
             fail(str(error))
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted; the same command resumes from the newest checkpoint\n")
+            sys.exit(130)
 
     app.run(guarded, flags_parser=parse)
 

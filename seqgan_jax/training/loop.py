@@ -145,17 +145,16 @@ class Trainer:
     def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
         total = plan.phase_lengths(self._hparams.schedule)[phase]
         a_unit = sum(call.phase == phase and call.unit == 1 for call in self._plan)
-        first_unit = numbered[0][1].unit
+        begun_before = sum(call.phase == phase for call in self._plan) - len(numbered)
         with PhaseProgress(
-            phase, plan.UNITS[phase], first_unit - 1, total, self._console
+            phase, plan.UNITS[phase], begun_before / a_unit, total, self._console
         ) as progress:
             for index, call in numbered:
                 trained_on = self._run_call(call)
                 self._progress.calls = index + 1
-                done = sum(1 for i, c in numbered if i <= index and c.unit == call.unit)
-                progress.advance(call.unit - 1 + min(done / a_unit, 1.0))
+                done = sum(c.phase == phase for c in self._plan[: index + 1])
+                progress.advance(done / a_unit)
                 if call.ends_unit:
-                    progress.advance(call.unit)
                     self._end_unit(call, total, trained_on, progress)
                 self._save_if_due(last=index + 1 == len(self._plan))
 
@@ -166,16 +165,17 @@ class Trainer:
         self._state, metrics = result[0], jax.device_get(result[1])
         if call.phase == plan.ADVERSARIAL and call.ends_unit:
             self._state = self._end_round(self._state)
-        pending = self._progress.pending
         values = {name: float(value) for name, value in metrics.items()}
         values["work_seconds"] = time.monotonic() - begun
         values["work_tokens"] = plan.tokens_of(
             call, self._hparams.schedule, self._hparams.data.length,
             self._hparams.training.num_rollouts, self._hparams.data.num_train,
         )  # fmt: skip
+        pending = self._progress.pending
         for name, value in values.items():
-            pending[name] = pending.get(name, 0.0) + value
-            pending[f"{name}/count"] = pending.get(f"{name}/count", 0.0) + 1.0
+            entry = pending.setdefault(name, [0.0, 0.0])
+            entry[0] += value
+            entry[1] += 1.0
         return result[2] if len(result) > 2 else None
 
     def _end_unit(
@@ -187,12 +187,8 @@ class Trainer:
     ) -> None:
         """Evaluates where it is due, and writes the unit's line."""
         pending, self._progress.pending = self._progress.pending, {}
-        seconds, tokens = pending.pop("work_seconds"), pending.pop("work_tokens")
-        metrics = {
-            name: value / pending[f"{name}/count"]
-            for name, value in pending.items()
-            if f"{name}/count" in pending
-        }
+        (seconds, _), (tokens, _) = pending.pop("work_seconds"), pending.pop("work_tokens")
+        metrics = {name: total / count for name, (total, count) in pending.items()}
         metrics["tokens_per_second"] = tokens / seconds
         due = call.unit % self._hparams.evaluation.eval_every == 0 or call.unit == total
         if due:

@@ -55,17 +55,17 @@ class PhaseProgress:
         self,
         phase: str,
         unit: str,
-        done: int,
+        done: float,
         total: int,
         console: rich.console.Console,
         seconds_between_lines: float = 15.0,
     ) -> None:
         self._phase, self._unit, self._total = phase, unit, total
-        self._done = float(done)
+        self._done = done
         self._console = console
         self._between = seconds_between_lines
         self._begun = self._last_line = time.monotonic()
-        self._first = float(done)
+        self._first = done
         self._bar: rich.progress.Progress | None = None
         if console.is_terminal:
             columns = rich.progress
@@ -78,7 +78,8 @@ class PhaseProgress:
                 columns.TextColumn("{task.fields[left]}"),
                 console=console,
             )
-            self._task = self._bar.add_task(phase, total=total, completed=done, rate="", left="")
+            self._task = self._bar.add_task(phase, total=total, rate="", left="")
+            self._bar.update(self._task, completed=done)
 
     def __enter__(self) -> PhaseProgress:
         if self._bar is not None:
