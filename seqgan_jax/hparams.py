@@ -73,11 +73,12 @@ def _nearest_value(value: Any, bound_name: str, bound: Any) -> str:
     return f"one just {bound_name} {bound}"
 
 
+@dataclasses.dataclass(frozen=True)
 class _Checked:
     """Checks every field against its metadata when the record is made."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+        for field in dataclasses.fields(self):
             _check(field.name, getattr(self, field.name), field.metadata)
 
 
@@ -219,7 +220,7 @@ class HParams(_Checked):
             )
 
 
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound=_Checked)
 
 
 def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "config") -> Record:
@@ -236,7 +237,7 @@ def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "con
     Raises:
       ConfigError: an unknown field, a value of the wrong type or out of range.
     """
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = {field.name for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     values = {}
     for name, value in fields.items():
@@ -251,7 +252,7 @@ def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "con
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     """Brings a config's value to a field's type, or says which type is wanted."""
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+    if isinstance(hint, type) and issubclass(hint, _Checked):
         if not isinstance(value, Mapping) and not hasattr(value, "items"):
             raise ConfigError(f"{path}={value!r}: must be a section with fields of its own")
         return from_mapping(hint, dict(value.items()), path)
