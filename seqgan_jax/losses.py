@@ -49,10 +49,11 @@ def policy_gradient_loss(
     """
     chex.assert_rank([log_probs, action_values], 2)
     chex.assert_equal_shape([log_probs, action_values])
-    terms = log_probs * jax.lax.stop_gradient(action_values)
     if mask is not None:
-        terms = jnp.where(mask, terms, 0.0)
-    return -terms.sum()
+        # Before the product: 0 times a NaN behind the end would reach the gradient.
+        action_values = jnp.where(mask, action_values, 0.0)
+        log_probs = jnp.where(mask, log_probs, 0.0)
+    return -(log_probs * jax.lax.stop_gradient(action_values)).sum()
 
 
 def discriminator_loss(logits: Array, labels: Array) -> Array:

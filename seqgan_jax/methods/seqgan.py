@@ -92,13 +92,13 @@ def generator_step(
     advantage = advantages(state, values, drawn.mask, hparams=hparams)
 
     def loss_of(params: Params) -> Array:
-        return policy_gradient_loss(
-            log_probs(language_model, params, drawn.tokens), advantage, drawn.mask
-        )
+        log_likelihood = log_probs(language_model, params, drawn.tokens)
+        return policy_gradient_loss(log_likelihood, advantage, drawn.mask)
 
     loss, grads = jax.value_and_grad(loss_of)(state.generator)
-    optimizer = optimizers.generator(hparams)
-    updates, opt_state = optimizer.update(grads, state.g_opt_state, state.generator)
+    updates, opt_state = optimizers.generator(hparams).update(
+        grads, state.g_opt_state, state.generator
+    )
     rewards = values[:, -1]
     metrics = {
         "g_loss": loss,
@@ -107,14 +107,14 @@ def generator_step(
         "reward_std": rewards.std(),
         "advantage_std": jnp.std(advantage, where=drawn.mask),
     }
-    state = dataclasses.replace(
+    baseline = baselines.update_moving_average(state.baseline, rewards, hparams.baseline_decay)
+    return dataclasses.replace(
         state,
         step=state.step + 1,
         generator=optax.apply_updates(state.generator, updates),
         g_opt_state=opt_state,
-        baseline=baselines.update_moving_average(state.baseline, rewards, hparams.baseline_decay),
-    )
-    return state, metrics
+        baseline=baseline,
+    ), metrics
 
 
 def discriminator_step(

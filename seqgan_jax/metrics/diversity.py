@@ -23,7 +23,9 @@ class CopiedFraction:
     """
 
     def __init__(self, tokens: np.ndarray, mask: np.ndarray, order: int | None = None) -> None:
-        self.order = order or max(1, min(8, tokens.shape[1] // 2))
+        self.order = max(1, min(8, tokens.shape[1] // 2)) if order is None else order
+        if self.order < 1:
+            raise ValueError(f"order={order}: must be at least 1")
         self._known = np.unique(self._hashes(tokens, mask))
 
     def __call__(self, tokens: np.ndarray, mask: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -114,18 +115,29 @@ def action_values(
         values = reward(completions, mask_until_end(completions, language_model.end_token))
         return jnp.einsum("pk,kb->bp", weight, values, precision="highest")
 
-    chunk_size = min(chunk_size, num_rollouts)
-    num_chunks, rest = divmod(num_rollouts, chunk_size)
-
-    def add_chunk(total: Array, index: Array) -> tuple[Array, None]:
-        return total + summed_rewards(jax.random.fold_in(key, index), chunk_size), None
-
-    total = jnp.zeros((tokens.shape[0], length - 1), jnp.float32)
-    total, _ = jax.lax.scan(add_chunk, total, jnp.arange(num_chunks))
-    if rest:
-        total += summed_rewards(jax.random.fold_in(key, num_chunks), rest)
+    total = _sum_over_chunks(summed_rewards, key, num_rollouts, min(chunk_size, num_rollouts))
     values = jnp.concatenate([total / num_rollouts, finished], axis=1)
     return jax.lax.stop_gradient(values)
+
+
+def _sum_over_chunks(
+    summed_rewards: Callable[[Array, int], Array], key: Array, num_rollouts: int, chunk_size: int
+) -> Array:
+    """Adds up `summed_rewards(key, rollouts)` chunk after chunk; memory is one chunk's."""
+    num_chunks, rest = divmod(num_rollouts, chunk_size)
+
+    def chunk(index: Array) -> Array:
+        return summed_rewards(jax.random.fold_in(key, index), chunk_size)
+
+    shape = jax.eval_shape(chunk, jnp.zeros((), jnp.int32))
+    total, _ = jax.lax.scan(
+        lambda total, index: (total + chunk(index), None),
+        jnp.zeros(shape.shape, shape.dtype),
+        jnp.arange(num_chunks),
+    )
+    if rest:
+        total += summed_rewards(jax.random.fold_in(key, num_chunks), rest)
+    return total
 
 
 def _complete(
