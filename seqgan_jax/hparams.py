@@ -193,27 +193,23 @@ class HParams(_Checked):
         widest = max(width for width, _ in self.discriminator.filters)
         if widest > length:
             raise ConfigError(
-                f"discriminator.filters: a filter of width {widest} does not fit sequences of "
+                f"discriminator.filters={self.discriminator.filters}: width {widest} does not fit sequences of "
                 f"data.length={length}; the widest that fits is {length}"
             )
-        if self.schedule.batch_size > self.data.num_train:
-            raise ConfigError(
-                f"schedule.batch_size={self.schedule.batch_size}: only "
-                f"data.num_train={self.data.num_train} sequences to draw from; "
-                f"the nearest right value is {self.data.num_train}"
-            )
-        if self.schedule.d_samples > self.data.num_train:
-            raise ConfigError(
-                f"schedule.d_samples={self.schedule.d_samples}: only "
-                f"data.num_train={self.data.num_train} real sequences to set beside them; "
-                f"the nearest right value is {self.data.num_train}"
-            )
-        if self.schedule.d_batch_size > 2 * self.schedule.d_samples:
-            raise ConfigError(
-                f"schedule.d_batch_size={self.schedule.d_batch_size}: a d-step has "
-                f"2 * d_samples={2 * self.schedule.d_samples} sequences; the nearest right value "
-                f"is {2 * self.schedule.d_samples}"
-            )
+        schedule, data = self.schedule, self.data
+        for name, value, bound, why in (
+            ("schedule.batch_size", schedule.batch_size, data.num_train, "data.num_train"),
+            ("schedule.d_samples", schedule.d_samples, data.num_train, "data.num_train"),
+            ("schedule.d_batch_size", schedule.d_batch_size, 2 * schedule.d_samples,
+             "2 * schedule.d_samples"),
+            ("evaluation.eval_samples", self.evaluation.eval_samples, data.num_test,
+             "data.num_test"),
+        ):  # fmt: skip
+            if value > bound:
+                raise ConfigError(
+                    f"{name}={value}: more than the {bound} sequences of {why}; "
+                    f"the nearest right value is {bound}"
+                )
         if self.training.baseline == "leave_one_out" and self.schedule.batch_size < 2:
             raise ConfigError(
                 "schedule.batch_size=1: training.baseline=leave_one_out needs at least 2"

@@ -21,8 +21,9 @@ ALONE = jnp.array([[True, True], [True, False], [True, False]])
     [
         # (1 + 4 + 4) / 3 and (2 + 3 + 100) / 3, the same for every sequence
         (ALL, [[3.0, 35.0]] * 3),
-        (ENDED, [[3.0, 2.5]] * 3),  # (2 + 3) / 2
-        (ALONE, [[3.0, 2.0]] * 3),  # 2 / 1
+        # Ended ones count as 0 in a mean over all three: (2 + 3 + 0) / 3 and (2 + 0 + 0) / 3
+        (ENDED, [[3.0, 5 / 3]] * 3),
+        (ALONE, [[3.0, 2 / 3]] * 3),
     ],
 )
 def test_batch_mean(mask, expected, jitted):

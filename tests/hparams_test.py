@@ -42,6 +42,7 @@ def small(**sections):
         "data": {"vocab_size": 9, "length": 4, "num_train": 32, "num_test": 8},
         "discriminator": {"filters": ((1, 2), (4, 2))},
         "schedule": {"batch_size": 8, "d_samples": 16, "d_batch_size": 8},
+        "evaluation": {"eval_samples": 8},
     }
     for section, values in sections.items():
         fields[section] = {**fields.get(section, {}), **values}
@@ -199,23 +200,28 @@ def test_a_value_out_of_range_is_refused_with_the_nearest(fields, message):
     [
         (
             {"data": {"length": 3}},
-            "discriminator.filters: a filter of width 4 does not fit sequences of data.length=3; "
-            "the widest that fits is 3",
+            "discriminator.filters=((1, 2), (4, 2)): width 4 does not fit sequences of "
+            "data.length=3; the widest that fits is 3",
         ),
         (
             {"schedule": {"batch_size": 33}},
-            "schedule.batch_size=33: only data.num_train=32 sequences to draw from; "
+            "schedule.batch_size=33: more than the 32 sequences of data.num_train; "
             "the nearest right value is 32",
         ),
         (
             {"schedule": {"d_samples": 33}},
-            "schedule.d_samples=33: only data.num_train=32 real sequences to set beside them; "
+            "schedule.d_samples=33: more than the 32 sequences of data.num_train; "
             "the nearest right value is 32",
         ),
         (
             {"schedule": {"d_batch_size": 33}},
-            "schedule.d_batch_size=33: a d-step has 2 * d_samples=32 sequences; "
+            "schedule.d_batch_size=33: more than the 32 sequences of 2 * schedule.d_samples; "
             "the nearest right value is 32",
+        ),
+        (
+            {"evaluation": {"eval_samples": 9}},
+            "evaluation.eval_samples=9: more than the 8 sequences of data.num_test; "
+            "the nearest right value is 8",
         ),
         (
             {"schedule": {"batch_size": 1}, "training": {"baseline": "leave_one_out"}},

@@ -14,11 +14,12 @@ from seqgan_jax import hparams as hp
 from seqgan_jax import log_probs
 from seqgan_jax.hparams import ConfigError
 from seqgan_jax.training import checkpoint, experiment, workdir, writers
-from seqgan_jax.training.loop import Trainer
+from seqgan_jax.training.loop import DivergedError, Trainer
+from seqgan_jax.training.summary import summarise
 
 TINY = hp.HParams(
     data=hp.DataHParams(
-        vocab_size=12, length=4, num_train=40, num_test=24, oracle_embed_dim=4, oracle_hidden_dim=4
+        vocab_size=12, length=4, num_train=40, num_test=32, oracle_embed_dim=4, oracle_hidden_dim=4
     ),
     model=hp.ModelHParams(embed_dim=4, hidden_dim=5),
     discriminator=hp.DiscriminatorHParams(embed_dim=4, filters=((1, 3), (2, 3))),
@@ -70,6 +71,9 @@ def run(hparams, folder, stop_after=None, monkeypatch=None):
 
         monkeypatch.setattr(trainer, "_run_call", counted)
     trainer.run()
+    # Each program was traced at most once, whatever the phase it is called from.
+    for compiled in (*trainer._compiled.values(), trainer._end_round):
+        assert compiled._cache_size() <= 1
     return output.getvalue()
 
 
@@ -243,3 +247,36 @@ def test_phases_can_be_left_out(tmp_path):
     )
     run(dataclasses.replace(TINY, schedule=schedule), tmp_path)
     assert [line["phase"] for line in metric_lines(tmp_path)] == ["g_pretrain", "adversarial"]
+
+
+def test_not_a_number_stops_the_run_and_spoils_no_checkpoint(tmp_path):
+    """With a learning rate that overflows float32, the error names phase, unit and metric."""
+    training = dataclasses.replace(TINY.training, mle_learning_rate=1e38, g_clip_norm=1e9)
+    hparams = dataclasses.replace(TINY, training=training)
+    for _ in range(2):  # the same again after resuming
+        with pytest.raises(DivergedError, match=r"g_pretrain epoch \d: mle_loss.* is not finite"):
+            run(hparams, tmp_path)
+    assert all(np.isfinite(line.get("mle_loss", 0.0)) for line in metric_lines(tmp_path))
+
+
+def test_summary_keeps_different_quantities_apart():
+    lines = [
+        {"step": 1, "phase": "g_pretrain", "epoch": 1, "seconds": 2.0, "mle_loss": 5.0,
+         "nll_test": 6.0, "tokens_per_second": 50.0},
+        {"step": 2, "phase": "adversarial", "round": 1, "seconds": 5.0, "g_loss": 900.0,
+         "nll_test": 5.5, "distinct": 0.5, "tokens_per_second": 7.0},
+        {"step": 3, "phase": "adversarial", "round": 2, "seconds": 9.0, "g_loss": 950.0,
+         "nll_test": 5.7, "distinct": 0.4, "tokens_per_second": 8.0},
+    ]  # fmt: skip
+    second = {"phase": "adversarial", "round": 1}
+    assert summarise(lines) == {
+        "metrics": {
+            "mle_loss": {"best": 5.0, "best_at": {"phase": "g_pretrain", "epoch": 1}, "last": 5.0},
+            "nll_test": {"best": 5.5, "best_at": second, "last": 5.7},
+            "g_loss": {"best": 900.0, "best_at": second, "last": 950.0},
+            "distinct": {"best": 0.5, "best_at": second, "last": 0.4},
+        },
+        "seconds": {"g_pretrain": 2.0, "adversarial": 7.0},
+        "total_seconds": 9.0,
+        "tokens_per_second": {"g_pretrain": 50.0, "adversarial": 8.0},
+    }

@@ -8,10 +8,10 @@ from seqgan_jax.types import Array
 
 
 def batch_mean(action_values: Array, mask: Array) -> Array:
-    """Mean over the batch at each position, a sequence's own value included.
+    """Mean over the batch at each position, a sequence's own value included; ended ones count as 0.
 
-    Because its own value is included, it scales the expected gradient by (B - 1) / B and does not
-    turn it; B is the number of sequences that are alive at the position.
+    Because its own value is included, it scales the expected gradient by (B - 1) / B. It does not
+    turn it, also where sequences have ended: B is the whole batch, the same at every position.
 
     Args:
       action_values: Q. `[B, T]`.
@@ -21,8 +21,7 @@ def batch_mean(action_values: Array, mask: Array) -> Array:
       The baseline of every position. `[B, T]`.
     """
     total = jnp.where(mask, action_values, 0.0).sum(axis=0, keepdims=True)
-    alive = jnp.maximum(mask.sum(axis=0, keepdims=True), 1)
-    return jnp.broadcast_to(total / alive, action_values.shape)
+    return jnp.broadcast_to(total / mask.shape[0], action_values.shape)
 
 
 def leave_one_out(action_values: Array, mask: Array) -> Array:

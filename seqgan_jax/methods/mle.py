@@ -28,7 +28,8 @@ def pretrain_generator_step(
       hparams: the optimiser's settings.
 
     Returns:
-      The next state, and `g_loss` (nats per token) and `g_grad_norm` (before clipping), scalars.
+      The next state, and the scalars `mle_loss` (nats per token) and `mle_grad_norm` (before
+      clipping).
     """
 
     def loss_of(params: Params) -> jax.Array:
@@ -44,4 +45,4 @@ def pretrain_generator_step(
         rollout=jax.tree.map(jnp.copy, generator),
         mle_opt_state=opt_state,
     )
-    return state, {"g_loss": loss, "g_grad_norm": optax.tree.norm(grads)}
+    return state, {"mle_loss": loss, "mle_grad_norm": optax.tree.norm(grads)}

@@ -83,8 +83,7 @@ def generator_step(
         language_model, state.generator, state.subkey("sample"),
         batch_size=batch_size, length=length,
     )  # fmt: skip
-    if reward is None:
-        reward = reward_of(state, classifier=classifier, hparams=hparams)
+    reward = reward or reward_of(state, classifier=classifier, hparams=hparams)
     values = action_values(
         language_model, state.rollout, reward, drawn.tokens, state.subkey("rollout"),
         num_rollouts=hparams.num_rollouts, chunk_size=hparams.rollout_chunk,

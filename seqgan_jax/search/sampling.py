@@ -65,11 +65,12 @@ def draw_token(logits: Array, uniform: Array) -> Array:
     threshold = uniform * sums.sum(axis=-1)
     chosen, before = _first_above(sums, threshold)
     within, _ = _first_above(weights[jnp.arange(num_rows), chosen], threshold - before)
-    return chosen * block + within
+    # Only a row without any probability, such as one of NaN, could point into the padding.
+    return jnp.minimum(chosen * block + within, vocab_size - 1)
 
 
 def draw_filtered_token(
-    logits: Array, uniform: Array, top_k: int | None, top_p: float | Array | None
+    logits: Array, uniform: Array, top_k: int | None, top_p: float | None
 ) -> Array:
     """Draws one token a row from the likeliest tokens only.
 
@@ -83,11 +84,12 @@ def draw_filtered_token(
     Returns:
       `[B]` int32.
     """
-    if top_k is None and top_p is None:
+    if top_k is None and (top_p is None or top_p >= 1.0):
         return draw_token(logits, uniform)
     kept = logits.shape[-1] if top_k is None else min(top_k, logits.shape[-1])
     ordered, ids = jax.lax.top_k(logits, kept)
-    if top_p is not None:
+    # A cumulative sum may reach 1 early by rounding, so a nucleus of 1 is not cut by it.
+    if top_p is not None and top_p < 1.0:
         probabilities = jax.nn.softmax(ordered, axis=-1)
         before = jnp.cumsum(probabilities, axis=-1) - probabilities
         # The likeliest always stays, whatever its own rounding.

@@ -32,9 +32,10 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one run, newest kept."""
 
-    def __init__(self, folder: str, kept: int = 1) -> None:
+    def __init__(self, folder: str, kept: int | None = None) -> None:
+        """Opens a run's checkpoints to write and keep the newest, or, without `kept`, to read."""
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=kept, enable_async_checkpointing=False, create=True
+            max_to_keep=kept, enable_async_checkpointing=False, create=True, read_only=kept is None
         )
         self._manager = ocp.CheckpointManager(os.path.abspath(folder), options=options)
 
@@ -61,10 +62,16 @@ class Checkpoints:
         Returns:
           The state and the progress.
         """
+        # Onto this process's device: what was trained on a GPU opens on a CPU.
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        target = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+            jax.eval_shape(_without_keys, like),
+        )
         restored = self._manager.restore(
             self.newest(),
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(jax.eval_shape(_without_keys, like)),
+                state=ocp.args.StandardRestore(target),
                 progress=ocp.args.JsonRestore(),
             ),
         )

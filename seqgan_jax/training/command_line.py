@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from seqgan_jax.hparams import ConfigError, HParams, from_mapping
+from seqgan_jax.training.loop import DivergedError
 
 
 def run(main: Callable[[], None]) -> None:
@@ -37,6 +38,8 @@ def run(main: Callable[[], None]) -> None:
             main()
         except ConfigError as error:
             fail(str(error))
+        except DivergedError as error:
+            fail(str(error), status=1)
         except KeyboardInterrupt:
             sys.stderr.write("interrupted; the same command resumes from the newest checkpoint\n")
             sys.exit(130)
@@ -58,10 +61,10 @@ def _flag_error(arguments: Sequence[str], error: Exception) -> str:
     return message
 
 
-def fail(message: str) -> NoReturn:
-    """Writes the error and ends the program with exit status 2."""
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Writes the error and ends the program."""
     sys.stderr.write(f"error: {message}\n")
-    sys.exit(2)
+    sys.exit(status)
 
 
 def define_config() -> None:

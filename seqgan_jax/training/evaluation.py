@@ -65,7 +65,7 @@ class Evaluator:
 
     def generator(self, state: TrainState) -> dict[str, float]:
         """NLL_oracle, NLL_test, entropy (nats per token), distinct and copied fractions."""
-        samples = self.samples(state, self._num_samples)
+        samples = self.samples(state, self._num_samples, "evaluation")
         test = Samples(*(leaf[: self._num_samples] for leaf in self._experiment.test))
         host = jax.device_get(samples)
         return {
@@ -81,7 +81,7 @@ class Evaluator:
         """Accuracy and AUC on what it was trained on, and on held-out data and fresh samples."""
         half = trained_on.tokens.shape[0] // 2
         number = min(_JUDGED, half, self._experiment.test.tokens.shape[0])
-        samples = self.samples(state, number)
+        samples = self.samples(state, number, "judged")
         test = self._experiment.test
         logits = {
             name: np.asarray(self._logits(state.discriminator, tokens[:number], mask[:number]))
@@ -101,10 +101,10 @@ class Evaluator:
             "d_auc_heldout": discrimination.area_under_curve(*heldout),
         }
 
-    def samples(self, state: TrainState, number: int) -> Samples:
-        """Fresh samples of the generator; they depend on the state alone."""
+    def samples(self, state: TrainState, number: int, use: str) -> Samples:
+        """Fresh samples of the generator; they depend on the state and on their use alone."""
         return sample(
-            self._experiment.models.language_model, state.generator, state.subkey("evaluation"),
+            self._experiment.models.language_model, state.generator, state.subkey(use),
             batch_size=number, length=self._length,
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable
@@ -33,6 +34,10 @@ def format_samples(samples: Samples) -> str:
     )
 
 
+class DivergedError(RuntimeError):
+    """A loss or gradient is NaN or infinite; says where."""
+
+
 class Trainer:
     """One run in one folder.
 
@@ -43,11 +48,13 @@ class Trainer:
 
     Raises:
       ConfigError: the folder belongs to another config, or the data cannot be read.
+      DivergedError: by `run`, when a metric is not finite; nothing of that call is saved.
     """
 
     def __init__(self, hparams: HParams, folder: str, console: rich.console.Console) -> None:
         self._begun = time.monotonic()
         self._hparams, self._folder, self._console = hparams, folder, console
+        workdir.check(folder, hparams)
         self._experiment = experiment.build(hparams)
         workdir.claim(folder, hparams)
         self._checkpoints = checkpoint.Checkpoints(
@@ -166,6 +173,13 @@ class Trainer:
         if call.phase == plan.ADVERSARIAL and call.ends_unit:
             self._state = self._end_round(self._state)
         values = {name: float(value) for name, value in metrics.items()}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            raise DivergedError(
+                f"{call.phase} {plan.UNITS[call.phase]} {call.unit}: {', '.join(bad)} is not "
+                f"finite; the newest checkpoint in {self._folder} is from before it. "
+                "Lower the learning rate, in another --workdir"
+            )
         values["work_seconds"] = time.monotonic() - begun
         values["work_tokens"] = plan.tokens_of(
             call, self._hparams.schedule, self._hparams.data.length,
@@ -227,7 +241,7 @@ class Trainer:
         lines = writers.read_metrics(self._folder)
         summary.plot_learning_curve(self._folder, lines)
         number = self._hparams.evaluation.num_written
-        samples = self._evaluator.samples(self._state, max(number, 1))
+        samples = self._evaluator.samples(self._state, max(number, 1), "written")
         text = format_samples(Samples(samples.tokens[:number], samples.mask[:number]))
         workdir.write_atomically(os.path.join(self._folder, SAMPLES_FILE), text)
         summary.write_summary(self._folder, lines)

@@ -10,9 +10,13 @@ import rich.progress
 
 # What a line on screen shows of the metrics, in this order.
 _SHOWN = (
-    ("g_loss", "g_loss {:.3f}"),
+    ("mle_loss", "mle_loss {:.3f}"),
+    ("g_loss", "g_loss {:.1f}"),
     ("d_loss", "d_loss {:.3f}"),
     ("reward_mean", "reward {:.3f}"),
+    ("reward_std", "+- {:.3f}"),
+    ("g_grad_norm", "g_grad_norm {:.2g}"),
+    ("tokens_per_second", "{:,.0f} tokens/s"),
     ("nll_oracle", "NLL_oracle {:.3f}"),
     ("nll_test", "NLL_test {:.3f}"),
     ("entropy", "entropy {:.3f}"),
@@ -72,14 +76,14 @@ class PhaseProgress:
             self._bar = columns.Progress(
                 columns.TextColumn("{task.description}"),
                 columns.BarColumn(),
-                columns.TextColumn("{task.completed:.0f}/{task.total:.0f} " + f"{unit}s"),
+                columns.TextColumn("{task.fields[place]} " + f"{unit}s"),
                 columns.TextColumn("{task.fields[rate]}"),
                 columns.TimeElapsedColumn(),
                 columns.TextColumn("{task.fields[left]}"),
                 console=console,
             )
-            self._task = self._bar.add_task(phase, total=total, rate="", left="")
-            self._bar.update(self._task, completed=done)
+            self._task = self._bar.add_task(phase, total=total, place="", rate="", left="")
+            self._bar.update(self._task, completed=done, place=self._place())
 
     def __enter__(self) -> PhaseProgress:
         if self._bar is not None:
@@ -95,7 +99,10 @@ class PhaseProgress:
         self._done = done
         if self._bar is not None:
             rate, left = self._pace()
-            self._bar.update(self._task, completed=done, rate=rate, left=left)
+            self._bar.update(self._task, completed=done, place=self._place(), rate=rate, left=left)
+        else:
+            # Where a unit takes minutes, its parts are told too.
+            self.line({}, evaluated=False)
 
     def line(self, metrics: Mapping[str, float], evaluated: bool) -> None:
         """Tells a finished unit's metrics: always if evaluated, else now and then."""
@@ -104,9 +111,13 @@ class PhaseProgress:
             return
         self._last_line = now
         rate, left = self._pace()
-        place = f"{self._phase} {self._unit} {self._done:.0f}/{self._total}"
+        place = f"{self._phase} {self._unit} {self._place()}"
         words = [place, describe(metrics)] if self._bar else [place, describe(metrics), rate, left]
         self._console.print(" · ".join(word for word in words if word), highlight=False)
+
+    def _place(self) -> str:
+        """Finished units of all; a unit counts when it is whole."""
+        return f"{int(self._done)}/{self._total}"
 
     def _pace(self) -> tuple[str, str]:
         """Seconds a unit and time left, measured in this sitting."""

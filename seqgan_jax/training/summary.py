@@ -14,31 +14,35 @@ from seqgan_jax.training.workdir import write_json
 
 Line = dict[str, Any]
 
-_NOT_METRICS = {"step", "phase", "seconds", *UNITS.values()}
+# Tokens a second are of different work in every phase: no best among them.
+_NOT_METRICS = {"step", "phase", "seconds", "tokens_per_second", *UNITS.values()}
 # Of every other metric the lowest value is the best.
 _HIGHER_IS_BETTER = {
     "entropy",
     "distinct",
     "reward_mean",
-    "tokens_per_second",
     *(f"d_{name}" for name in ("accuracy", "accuracy_train", "accuracy_heldout")),
     *("d_auc_train", "d_auc_heldout"),
 }
 
 
 def summarise(lines: Sequence[Line]) -> dict[str, Any]:
-    """Last and best value of every metric and seconds a phase, from the lines of metrics.jsonl.
+    """Last and best of every metric, seconds and last tokens/s a phase, from metrics.jsonl.
 
     The best is the lowest value of losses, NLLs, norms and copying, the highest of accuracy, AUC,
-    entropy, distinct fraction, reward and speed. It is a best of the run on the very figures
+    entropy, distinct fraction and reward. It is a best of the run on the very figures
     reported, so it flatters; the last value does not.
     """
     metrics: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+    speed: dict[str, float] = {}
     before = 0.0
     for line in lines:
-        seconds[line["phase"]] = seconds.get(line["phase"], 0.0) + line["seconds"] - before
+        phase = line["phase"]
+        seconds[phase] = seconds.get(phase, 0.0) + line["seconds"] - before
         before = line["seconds"]
+        if "tokens_per_second" in line:
+            speed[phase] = line["tokens_per_second"]
         place = {key: line[key] for key in ("phase", *UNITS.values()) if key in line}
         for name, value in line.items():
             if name in _NOT_METRICS:
@@ -48,7 +52,12 @@ def summarise(lines: Sequence[Line]) -> dict[str, Any]:
             better = value > entry["best"] if name in _HIGHER_IS_BETTER else value < entry["best"]
             if better:
                 entry["best"], entry["best_at"] = value, place
-    return {"metrics": metrics, "seconds": seconds, "total_seconds": before}
+    return {
+        "metrics": metrics,
+        "seconds": seconds,
+        "total_seconds": before,
+        "tokens_per_second": speed,
+    }
 
 
 def write_summary(workdir: str, lines: Sequence[Line]) -> None:
@@ -134,7 +143,7 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
     axes.set_xlabel("epochs of maximum likelihood, then adversarial rounds")
     axes.set_ylabel("nats per token")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, ncols=2)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=3)
     partial = os.path.join(workdir, "learning_curve.partial.png")
     figure.savefig(partial, dpi=120)
     os.replace(partial, os.path.join(workdir, "learning_curve.png"))

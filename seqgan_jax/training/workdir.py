@@ -8,6 +8,8 @@ from typing import Any
 
 from seqgan_jax.hparams import ConfigError, HParams, differences, from_mapping, to_dict
 
+CONFIG_FILE = "config.json"
+
 
 def write_atomically(path: str, text: str) -> None:
     """Writes a text file so that readers see the old one or the new one, never a part."""
@@ -30,16 +32,26 @@ def claim(workdir: str, hparams: HParams) -> None:
     Raises:
       ConfigError: the folder belongs to a run of other settings, or cannot be made.
     """
-    path = os.path.join(workdir, "config.json")
+    path = os.path.join(workdir, CONFIG_FILE)
+    if os.path.exists(path):
+        check(workdir, hparams)
+        return
     try:
         os.makedirs(workdir, exist_ok=True)
+        write_json(path, to_dict(hparams))
     except OSError as error:
-        raise ConfigError(f"--workdir={workdir}: cannot be made ({error.strerror})") from error
-    if not os.path.exists(path):
-        try:
-            write_json(path, to_dict(hparams))
-        except OSError as error:
-            raise ConfigError(f"--workdir={workdir}: not writable ({error.strerror})") from error
+        raise ConfigError(
+            f"--workdir={workdir}: cannot be made or written ({error.strerror})"
+        ) from error
+
+
+def check(workdir: str, hparams: HParams) -> None:
+    """Compares the settings with those of the run in the folder, if there is one.
+
+    Raises:
+      ConfigError: they differ; names the fields.
+    """
+    if not os.path.exists(os.path.join(workdir, CONFIG_FILE)):
         return
     found = differences(to_dict(read_hparams(workdir)), to_dict(hparams))
     if found:
@@ -56,7 +68,7 @@ def read_hparams(workdir: str) -> HParams:
     Raises:
       ConfigError: there is none, or its config.json is damaged.
     """
-    path = os.path.join(workdir, "config.json")
+    path = os.path.join(workdir, CONFIG_FILE)
     try:
         with open(path, encoding="utf-8") as file:
             return from_mapping(HParams, json.load(file))

@@ -26,8 +26,9 @@ class MetricsWriter:
                 kept = file.readlines()[:lines_kept]
             write_atomically(self._path, "".join(kept))
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
+        # TensorBoard drops events from this step on; the line at `step` itself is kept.
         self._events = tensorboardX.SummaryWriter(
-            os.path.join(workdir, "tensorboard"), purge_step=step or None
+            os.path.join(workdir, "tensorboard"), purge_step=step + 1 if lines_kept else 0
         )
 
     def write(self, line: Mapping[str, Any]) -> None:
