@@ -193,8 +193,8 @@ class HParams(_Checked):
         widest = max(width for width, _ in self.discriminator.filters)
         if widest > length:
             raise ConfigError(
-                f"discriminator.filters={self.discriminator.filters}: width {widest} does not fit sequences of "
-                f"data.length={length}; the widest that fits is {length}"
+                f"discriminator.filters={self.discriminator.filters}: width {widest} does "
+                f"not fit sequences of data.length={length}; the widest that fits is {length}"
             )
         schedule, data = self.schedule, self.data
         for name, value, bound, why in (
