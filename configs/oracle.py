@@ -1,4 +1,19 @@
-"""SeqGAN on synthetic data from an oracle LSTM (arXiv 1609.05473, section 5.1)."""
+"""SeqGAN on synthetic data from an oracle LSTM (arXiv 1609.05473, section 5.1).
+
+Default, for a laptop:
+  python bin/train.py --config=configs/oracle.py --config.data.oracle_path=target_params_py3.pkl
+On the published oracle, seed 0, 2 cores of an AMD EPYC, 14 min: (NLL_oracle, NLL_test) from
+(11.43, 8.52) to (9.01, 8.68) after maximum likelihood, (8.76, 8.88) at round 30 and (8.80, 8.90) at
+round 40. With reward=constant: (8.62, 8.90) at round 40. Without oracle_path the oracle is drawn
+from data.seed, and other figures hold.
+
+  python bin/train.py --config=configs/oracle.py:paper
+The original code's schedule. It was not run to its end here; the original's log has NLL_oracle 9.07
+after maximum likelihood and 8.68 at round 150. Days on 2 cores.
+
+  python bin/train.py --config=configs/oracle.py:smoke
+Every phase, small: 43 s from process start to exit on the same machine, nothing cached.
+"""
 
 import ml_collections
 

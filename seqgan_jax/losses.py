@@ -35,9 +35,11 @@ def mle_loss(log_probs: Array, mask: Array | None = None) -> Array:
 def policy_gradient_loss(
     log_probs: Array, action_values: Array, mask: Array | None = None
 ) -> Array:
-    """Surrogate whose gradient is the negative policy gradient (arXiv 1609.05473, Eq. 8).
+    """Surrogate whose gradient is the negative policy gradient (arXiv 1609.05473, Eq. 6-8).
 
-    The sum form of the paper's code: `-sum_b sum_t log G(y_t | Y_1:t-1) Q_t`.
+    The generator maximises the expected reward J = E[reward(Y_1:T)] (Eq. 1), whose gradient is
+    E[sum_t Q_t grad log G(y_t | Y_1:t-1)] (Eq. 6-7), here by samples (Eq. 8), in the sum form of
+    the paper's code: `-sum_b sum_t log G(y_t | Y_1:t-1) Q_t`.
 
     Args:
       log_probs: of sequences drawn from the generator, differentiable. `[B, T]`.
@@ -58,6 +60,8 @@ def policy_gradient_loss(
 
 def discriminator_loss(logits: Array, labels: Array) -> Array:
     """Cross-entropy of real against generated (arXiv 1609.05473, Eq. 5).
+
+    -E[log D(Y)] over real Y, -E[log(1 - D(Y))] over generated ones, D = sigmoid(logit).
 
     Args:
       logits: of the probability of being real. `[B]`.

@@ -54,7 +54,7 @@ def test_smoke_run_tells_its_story(finished):
     for words in (
         *("floor", "ceiling", "untrained"),
         *("g_pretrain epoch 4/4", "d_pretrain d_step 2/2", "adversarial round 4/4"),
-        *("after MLE, epoch 4", "after SeqGAN, round 4"),
+        *("after MLE, epoch 4", "after round 4"),
     ):
         assert words in output
     names = {path.name for path in workdir.iterdir()}

@@ -10,7 +10,7 @@ from seqgan_jax.types import Array, LanguageModel, Params, Samples
 def negative_log_likelihood(
     language_model: LanguageModel, params: Params, samples: Samples
 ) -> Array:
-    """Mean negative log-likelihood per real token.
+    """Mean negative log-likelihood per real token: -1/T E[sum_t log G(y_t | Y_1:t-1)].
 
     Three figures are this function of different arguments. NLL_oracle (arXiv 1609.05473, Eq. 13,
     divided by T): the oracle's parameters, the generator's samples. NLL_test: the generator's

@@ -15,7 +15,11 @@ from seqgan_jax.types import Array, Params, SequenceClassifier
 
 
 class TextCNN(nn.Module):
-    """Embedding, filters over time, max over time, highway, dropout, one or two output units."""
+    """Embedding, filters over time, max over time, highway, dropout, one or two output units.
+
+    Each filter of width w maps window i to relu(embedded[i : i + w] * kernel + b); its maximum over
+    i is a feature. Highway: gate * relu(x W_H + b_H) + (1 - gate) * x, gate = sigmoid(x W_T + b_T).
+    """
 
     vocab_size: int
     embed_dim: int

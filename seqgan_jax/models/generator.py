@@ -48,7 +48,11 @@ class RecurrentNetwork(nn.Module):
 
 
 class LSTM(RecurrentNetwork):
-    """The paper's LSTM (arXiv 1609.05473, Eq. 9-10); gates: input, forget, output, cell."""
+    """The paper's LSTM (arXiv 1609.05473, Eq. 9-10); gates: input, forget, output, cell.
+
+    i, f, o = sigmoid(x W + h U + b) each; c' = f c + i tanh(x W_c + h U_c + b_c); h' = o tanh(c').
+    The next token's distribution is softmax(h' W_out + b_out) (Eq. 10).
+    """
 
     def __call__(self, state: LSTMState, token: Array) -> tuple[LSTMState, Array]:
         """Feeds a token `[B]`; returns the next state and the features `[B, H]`."""

@@ -104,7 +104,7 @@ def table(lines: Sequence[Line]) -> rich.table.Table:
         lowest = min(rounds, key=lambda line: line["nll_oracle"])
         if lowest is not rounds[-1]:
             row(f"lowest NLL_oracle, round {lowest['round']}", lowest)
-        row(f"after SeqGAN, round {rounds[-1]['round']}", rounds[-1])
+        row(f"after round {rounds[-1]['round']}", rounds[-1])
     row("uniform tokens (ceiling)", {"nll_oracle": limits["nll_oracle_ceiling"]})
     return result
 
