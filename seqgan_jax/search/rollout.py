@@ -73,7 +73,7 @@ def action_values(
     """Estimates Q(a=y_t, s=Y_1:t-1) by Monte Carlo search (arXiv 1609.05473, Eq. 4).
 
     Q = 1/N sum_n reward(Y^n), each Y^n a completion of Y_1:t by the rollout policy, for t < T;
-    Q = reward(Y_1:T) for t = T. One teacher-forced scan gives the state before every position; rollouts start there, so no
+    Q = reward(Y_1:T) for t = T. Rollouts start from the states of one teacher-forced scan, so no
     prefix is run again. The finished sequence is rewarded once. Meant to be called inside `jit`.
 
     Args:
