@@ -12,6 +12,15 @@ jax.config.update("jax_debug_key_reuse", True)
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """For tests that compile much and run little: the optimiser's passes would take minutes."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session")
 def published_oracle_path():
     """The original code's oracle; it is not part of the repository."""

@@ -30,13 +30,7 @@ DATA = Samples(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    """These tests compile much and run little; the optimiser's passes would take longer."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def counting_method(batch_size):

@@ -411,3 +411,22 @@ def test_memory_and_program_do_not_grow_with_the_number_of_rollouts():
     few, many, wide = (analysis.temp_size_in_bytes for analysis in analyses)
     assert abs(many - few) <= 0.1 * few
     assert wide > 1.5 * few  # what grows with the rollouts in flight is seen at all
+
+
+def test_the_finished_sequence_is_rewarded_once():
+    """Whatever N is; rollouts are rewarded chunk by chunk, none of them twice."""
+    shapes = []
+
+    def reward(tokens, mask):
+        shapes.append(tokens.shape)
+        return jnp.zeros(tokens.shape[:-1])
+
+    with jax.disable_jit():
+        action_values(
+            chain_model(5), successor_logits(5), reward, random_tokens(2, 4, 5),
+            num_rollouts=6, chunk_size=2,
+        )  # fmt: skip
+    assert shapes.count((2, 4)) == 1
+    # Two rollouts of prefixes 1, 2, 3 fill three slots of two completions: [6, B, T] a chunk.
+    assert shapes.count((6, 2, 4)) == len(shapes) - 1
+    assert 3 <= len(shapes) - 1 <= 4  # three chunks, and one look at the shape of a chunk's sum

@@ -80,13 +80,7 @@ def labelled(batch_size=4, length=T):
 TRACES = collections.Counter()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _quick_compilation():
-    """These tests compile much and run little; the optimiser's passes would take minutes."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 @functools.cache
