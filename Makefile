@@ -10,7 +10,7 @@ train: .venv/installed
 	$(BIN)/python bin/train.py --config=$(CONFIG) $(FLAGS)
 
 test: .venv/installed lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -32,7 +32,7 @@ def run(main: Callable[[], None]) -> None:
         return rest
 
     def guarded(_: Sequence[str]) -> None:
-        logging.set_verbosity(logging.WARNING)
+        logging.set_verbosity(logging.ERROR)  # Orbax warns of settings that are meant
         use_compilation_cache()
         try:
             main()
