@@ -55,6 +55,7 @@ class Trainer:
         self._begun = time.monotonic()
         self._hparams, self._folder, self._console = hparams, folder, console
         workdir.check(folder, hparams)
+        self._tell(f"drawing {hparams.data.num_train + hparams.data.num_test:,} sequences of data")
         self._experiment = experiment.build(hparams)
         workdir.claim(folder, hparams)
         self._checkpoints = checkpoint.Checkpoints(
@@ -124,7 +125,12 @@ class Trainer:
         }  # fmt: skip
         return {name: jax.jit(call, donate_argnums=0) for name, call in functions.items()}
 
+    def _tell(self, words: str) -> None:
+        """One line about what begins now, so that no wait is silent."""
+        self._console.print(f"{self._folder}: {words}", highlight=False)
+
     def _introduce(self) -> None:
+        self._tell("measuring the oracle's own NLL")
         self._evaluator = Evaluator(self._hparams, self._experiment)
         limits = self._evaluator.limits
         state, device = self._state, jax.devices()[0]
@@ -151,6 +157,7 @@ class Trainer:
 
     def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
         total = plan.phase_lengths(self._hparams.schedule)[phase]
+        self._tell(f"{phase}, {total} {plan.UNITS[phase]}s; the first one compiles")
         a_unit = sum(call.phase == phase and call.unit == 1 for call in self._plan)
         begun_before = sum(call.phase == phase for call in self._plan) - len(numbered)
         with PhaseProgress(
