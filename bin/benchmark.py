@@ -1,16 +1,48 @@
-"""Measures speed as ratios taken in one run: `python bin/benchmark.py`."""
+"""Measures every phase in one run: `python bin/benchmark.py`, at the paper's sizes.
 
+Beside the machine's limits, measured too, and the plain reference in tests/plain_reference.py.
+With --scaling: what doubling each size costs. With --json=FILE: beside the last run saved there.
+"""
+
+import importlib
+import pathlib
+import sys
+
+import jax
 from absl import flags
 
-from seqgan_jax.training import benchmark, command_line
+from seqgan_jax.benchmark import limits, report, scaling
+from seqgan_jax.training import command_line
 
-VOCAB_SIZE = flags.DEFINE_integer("vocab_size", 5000, "V.", lower_bound=1)
-BATCH_SIZES = flags.DEFINE_multi_integer("batch_size", [64, 256, 1024], "B; may be repeated.")
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+command_line.define_config(default=str(ROOT / "configs" / "oracle.py:paper"))
+PHASES = flags.DEFINE_list("phases", [], f"Some of: {','.join(report.PHASES)}. Default: all.")
+JSON = flags.DEFINE_string("json", None, "File that runs are saved in, and compared with.")
+SCALING = flags.DEFINE_bool("scaling", False, "Double T, N, V, B and H in turn instead.")
+RUNS = flags.DEFINE_integer("runs", 5, "Each figure is the median of so many.", lower_bound=1)
 
 
 def main() -> None:
-    table = benchmark.token_draws(VOCAB_SIZE.value, BATCH_SIZES.value)
-    command_line.console().print(table)
+    hparams, console = command_line.read_config(), command_line.console()
+    # Compile seconds are those of a first time.
+    jax.config.update("jax_enable_compilation_cache", False)
+    if SCALING.value:
+        console.print(scaling.table(hparams, RUNS.value))
+        return
+    chosen = report.choose(PHASES.value)
+    runs = report.read_runs(JSON.value) if JSON.value else []
+    train = [sys.executable, str(ROOT / "bin" / "train.py"), *command_line.config_arguments()]
+    machine = limits.measure_limits()
+    plain = importlib.import_module("plain_reference")
+    figures = []
+    for row in report.measure(hparams, chosen, machine, plain, train, RUNS.value):
+        figures.append(row)
+        console.print(report.line(row), highlight=False)
+    console.print(report.table(machine, figures, report.last_seconds(runs, report.device())))
+    if JSON.value:
+        report.save_run(JSON.value, runs, machine, figures)
 
 
 if __name__ == "__main__":

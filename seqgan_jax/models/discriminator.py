@@ -72,10 +72,11 @@ class TextCNN(nn.Module):
             windows = jnp.concatenate(
                 [embedded[:, i : i + positions] for i in range(width)], axis=-1
             )
-            # A ReLU's floor is 0, so a window that reaches behind the end is pooled away as 0.
+            # A window that reaches behind the end does not count; ReLU makes 0 of no window.
             inside = jnp.arange(positions)[None, :] + width <= lengths
-            activations = nn.relu(convolution(windows))
-            pooled.append(jnp.max(jnp.where(inside[..., None], activations, 0.0), axis=1))
+            scores = jnp.where(inside[..., None], convolution(windows), -jnp.inf)
+            # ReLU after the maximum is ReLU before it, on fewer numbers.
+            pooled.append(nn.relu(jnp.max(scores, axis=1)))
         features = jnp.concatenate(pooled, axis=-1)
         gate = nn.sigmoid(self.gate(features))
         features = gate * nn.relu(self.transform(features)) + (1.0 - gate) * features

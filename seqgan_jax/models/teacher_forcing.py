@@ -8,11 +8,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from seqgan_jax.blocks import LIKELIHOOD_ROWS, map_rows
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params
-
-# Rows of [rows, V] logits held at a time where no gradient is wanted. At V = 5000 a block is
-# 10 MB: near a CPU's last-level cache, yet large enough to keep an accelerator's matmul busy.
-_BLOCK_ROWS = 512
 
 
 def shifted_inputs(language_model: LanguageModel, tokens: Array) -> Array:
@@ -96,21 +93,11 @@ def linear_log_probs(features: Array, kernel: Array, bias: Array, targets: Array
     Returns:
       `[R]` float32.
     """
-    num_rows = features.shape[0]
-    if num_rows <= _BLOCK_ROWS:
-        return _forward(features, kernel, bias, targets)[0]
-    num_blocks = -(-num_rows // _BLOCK_ROWS)
-    missing = num_blocks * _BLOCK_ROWS - num_rows
-    padded_features = jnp.pad(features, ((0, missing), (0, 0)))
-    padded_targets = jnp.pad(targets, (0, missing))
-    blocks = jax.lax.map(
+    return map_rows(
         lambda block: _forward(block[0], kernel, bias, block[1])[0],
-        (
-            padded_features.reshape(num_blocks, _BLOCK_ROWS, -1),
-            padded_targets.reshape(num_blocks, _BLOCK_ROWS),
-        ),
+        (features, targets),
+        LIKELIHOOD_ROWS,
     )
-    return blocks.reshape(-1)[:num_rows]
 
 
 def _forward(

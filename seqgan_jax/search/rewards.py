@@ -7,7 +7,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from seqgan_jax.types import Array, Params, Reward, SequenceClassifier
+from seqgan_jax.blocks import JUDGED_ROWS, map_rows
+from seqgan_jax.types import Array, Params, Reward, Samples, SequenceClassifier
 
 # Maps of the discriminator's logit l; D = sigmoid(l) is its probability of being real.
 LOGIT_MAPS: dict[str, Callable[[Array], Array]] = {
@@ -39,8 +40,12 @@ def discriminator_reward(
 
     def reward(tokens: Array, mask: Array) -> Array:
         length = tokens.shape[-1]
-        embedded = classifier.embed(params, tokens.reshape(-1, length))
-        logits = classifier.apply(params, embedded, mask.reshape(-1, length), None)
+
+        def judge(rows: Samples) -> Array:
+            return classifier.apply(params, classifier.embed(params, rows.tokens), rows.mask, None)
+
+        rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))
+        logits = map_rows(judge, rows, JUDGED_ROWS)
         return LOGIT_MAPS[logit_map](logits).reshape(tokens.shape[:-1])
 
     return reward

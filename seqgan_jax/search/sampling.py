@@ -9,12 +9,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from seqgan_jax.blocks import DRAWN_ROWS, DRAWN_TOKENS
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params, Samples, mask_until_end
-
-# Tokens a block: at V = 5000, 25 to 200 differ by less than the noise.
-_BLOCK_TOKENS = 100
-# Sequences drawn side by side; more rows of logits than this only leave a CPU's cache.
-_BLOCK_ROWS = 1024
 
 
 def _first_above(weights: Array, threshold: Array) -> tuple[Array, Array]:
@@ -57,7 +53,7 @@ def draw_token(logits: Array, uniform: Array) -> Array:
     chex.assert_rank([logits, uniform], [2, 1])
     num_rows, vocab_size = logits.shape
     weights = jnp.exp(logits - logits.max(axis=-1, keepdims=True))
-    block = min(_BLOCK_TOKENS, vocab_size)
+    block = min(DRAWN_TOKENS, vocab_size)
     num_blocks = -(-vocab_size // block)
     weights = jnp.pad(weights, ((0, 0), (0, num_blocks * block - vocab_size)))
     weights = weights.reshape(num_rows, num_blocks, block)
@@ -163,7 +159,7 @@ def _sample(
     top_k: int | None,
     top_p: float | None,
 ) -> Samples:
-    num_blocks = -(-batch_size // _BLOCK_ROWS)
+    num_blocks = -(-batch_size // DRAWN_ROWS)
     rows = -(-batch_size // num_blocks)
     uniforms = jax.random.uniform(key, (num_blocks, length, rows))
 

@@ -67,13 +67,14 @@ def fail(message: str, status: int = 2) -> NoReturn:
     sys.exit(status)
 
 
-def define_config() -> None:
-    """Defines --config, which has no default, with its fields as flags of their own."""
+def define_config(default: str | None = None) -> None:
+    """Defines --config, with its fields as flags of their own; required without a default."""
     config_flags.DEFINE_config_file(
-        "config", None, "Experiment, such as configs/oracle.py or configs/oracle.py:smoke.",
+        "config", default, "Experiment, such as configs/oracle.py or configs/oracle.py:smoke.",
         lock_config=True,
     )  # fmt: skip
-    flags.mark_flag_as_required("config")
+    if default is None:
+        flags.mark_flag_as_required("config")
 
 
 def read_config() -> HParams:
@@ -87,6 +88,12 @@ def read_config() -> HParams:
         raise ConfigError(f"--config={path}: no such file")
     config: ConfigDict = flags.FLAGS.config
     return from_mapping(HParams, config.to_dict())
+
+
+def config_arguments() -> list[str]:
+    """The command line's --config and the flags of its fields, to be handed to another program."""
+    given = [word for word in sys.argv[1:] if word.startswith(("--config.", "-config."))]
+    return [f"--config={config_flags.get_config_filename(flags.FLAGS['config'])}", *given]
 
 
 def _config_path() -> str:

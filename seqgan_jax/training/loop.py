@@ -38,6 +38,33 @@ class DivergedError(RuntimeError):
     """A loss or gradient is NaN or infinite; says where."""
 
 
+def compile_calls(hparams: HParams, models: experiment.Models) -> dict[str, Callable[..., Any]]:
+    """The calls that a plan names, jitted; each consumes the state that it is given."""
+    schedule, method = hparams.schedule, models.method
+
+    def negatives(state: TrainState, key: Array, number: int) -> Samples:
+        return sample(
+            models.language_model, state.generator, key,
+            batch_size=number, length=hparams.data.length,
+        )  # fmt: skip
+
+    functions: dict[str, Callable[..., Any]] = {
+        "pretrain_generator_epoch": functools.partial(
+            epochs.pretrain_generator_epoch, method=method, batch_size=schedule.batch_size
+        ),
+        "generator_steps": functools.partial(
+            epochs.generator_steps, method=method,
+            num_steps=schedule.g_steps, batch_size=schedule.batch_size,
+        ),
+        "discriminator_epochs": functools.partial(
+            epochs.discriminator_epochs, method=method, sampler=negatives,
+            num_samples=schedule.d_samples, num_epochs=schedule.d_epochs,
+            batch_size=schedule.d_batch_size,
+        ),
+    }  # fmt: skip
+    return {name: jax.jit(call, donate_argnums=0) for name, call in functions.items()}
+
+
 class Trainer:
     """One run in one folder.
 
@@ -62,7 +89,7 @@ class Trainer:
             os.path.join(folder, CHECKPOINTS_FOLDER), hparams.evaluation.checkpoints_kept
         )
         self._plan = plan.calls(hparams.schedule)
-        self._compiled = self._compile()
+        self._compiled = compile_calls(hparams, self._experiment.models)
         self._end_round = jax.jit(self._experiment.models.method.end_round, donate_argnums=0)
 
     def run(self) -> None:
@@ -97,33 +124,6 @@ class Trainer:
         left = list(enumerate(self._plan))[self._progress.calls :]
         for phase, numbered in itertools.groupby(left, lambda item: item[1].phase):
             self._run_phase(phase, list(numbered))
-
-    def _compile(self) -> dict[str, Callable[..., Any]]:
-        """The calls that the plan names, jitted; each consumes the state that it is given."""
-        schedule = self._hparams.schedule
-        method = self._experiment.models.method
-
-        def negatives(state: TrainState, key: Array, number: int) -> Samples:
-            return sample(
-                self._experiment.models.language_model, state.generator, key,
-                batch_size=number, length=self._hparams.data.length,
-            )  # fmt: skip
-
-        functions: dict[str, Callable[..., Any]] = {
-            "pretrain_generator_epoch": functools.partial(
-                epochs.pretrain_generator_epoch, method=method, batch_size=schedule.batch_size
-            ),
-            "generator_steps": functools.partial(
-                epochs.generator_steps, method=method,
-                num_steps=schedule.g_steps, batch_size=schedule.batch_size,
-            ),
-            "discriminator_epochs": functools.partial(
-                epochs.discriminator_epochs, method=method, sampler=negatives,
-                num_samples=schedule.d_samples, num_epochs=schedule.d_epochs,
-                batch_size=schedule.d_batch_size,
-            ),
-        }  # fmt: skip
-        return {name: jax.jit(call, donate_argnums=0) for name, call in functions.items()}
 
     def _tell(self, words: str) -> None:
         """One line about what begins now, so that no wait is silent."""

@@ -1,0 +1,1 @@
+"""Benchmarks: every phase beside the machine's limit and a plain reference, in one process."""
