@@ -33,7 +33,8 @@ def equations(hparams):
 def test_the_program_does_not_grow(doubled):
     """No Python loop over T, N, B, V or H: what is traced is as long at twice the size."""
     size = scaling.sizes_of(LARGE)[doubled]
-    assert equations(scaling.resized(LARGE, **{doubled: 2 * size})) == equations(LARGE)
+    # One more where the rows no longer fill their blocks: a slice takes the padding off.
+    assert equations(scaling.resized(LARGE, **{doubled: 2 * size})) <= equations(LARGE) + 1
 
 
 @pytest.mark.usefixtures("quick_compilation")
