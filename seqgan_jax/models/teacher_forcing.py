@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from seqgan_jax.blocks import LIKELIHOOD_ROWS, map_rows
+from seqgan_jax.models.linear_output import LinearOutput, exponentials, linear_output, with_one
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params
 
 
@@ -93,42 +94,39 @@ def linear_log_probs(features: Array, kernel: Array, bias: Array, targets: Array
     Returns:
       `[R]` float32.
     """
+    output = linear_output(kernel, bias)
     return map_rows(
-        lambda block: _forward(block[0], kernel, bias, block[1])[0],
+        lambda block: _forward(block[0], output, block[1])[0],
         (features, targets),
         LIKELIHOOD_ROWS,
     )
 
 
 def _forward(
-    features: Array, kernel: Array, bias: Array, targets: Array
+    features: Array, output: LinearOutput, targets: Array
 ) -> tuple[Array, tuple[Array, Array]]:
     """Log-probabilities, and the unnormalised exponentials `[R, V]` with their sums `[R]`."""
-    logits = features @ kernel + bias[None, :]
-    highest = jax.lax.stop_gradient(logits.max(axis=-1))
-    exponentials = jnp.exp(logits - highest[:, None])
-    sums = exponentials.sum(axis=-1)
-    chosen = jnp.sum(features * kernel.T[targets], axis=-1) + bias[targets]
-    return chosen - highest - jnp.log(sums), (exponentials, sums)
+    weights, shift = exponentials(features, output)
+    sums = weights.sum(axis=-1)
+    chosen = jnp.sum(with_one(features) * output.kernel.T[targets], axis=-1)
+    return chosen - shift - jnp.log(sums), (weights, sums)
 
 
 def _linear_log_probs_fwd(
     features: Array, kernel: Array, bias: Array, targets: Array
 ) -> tuple[Array, tuple[Array, ...]]:
-    result, (exponentials, sums) = _forward(features, kernel, bias, targets)
-    return result, (features, kernel, targets, exponentials, sums)
+    result, (weights, sums) = _forward(features, linear_output(kernel, bias), targets)
+    return result, (features, kernel, targets, weights, sums)
 
 
 def _linear_log_probs_bwd(residuals: tuple[Array, ...], cotangent: Array) -> tuple:
-    features, kernel, targets, exponentials, sums = residuals
-    # d log p(target) / d logits = onehot(target) - exponentials / sum.
+    features, kernel, targets, weights, sums = residuals
+    # d log p(target) / d logits = onehot(target) - weights / sum.
     scaled = cotangent / sums
-    d_features = (
-        cotangent[:, None] * kernel.T[targets] - (exponentials @ kernel.T) * scaled[:, None]
-    )
+    d_features = cotangent[:, None] * kernel.T[targets] - (weights @ kernel.T) * scaled[:, None]
     # The bias rides along as one more feature that is always 1.
-    with_bias = jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=-1)
-    dense = (with_bias * scaled[:, None]).T @ exponentials
+    with_bias = with_one(features)
+    dense = (with_bias * scaled[:, None]).T @ weights
     sparse = jnp.zeros(dense.T.shape, dense.dtype)
     sparse = sparse.at[targets].add(with_bias * cotangent[:, None])
     d_both = sparse.T - dense
