@@ -1,4 +1,4 @@
-"""The linear layer from features to logits, and its exponentials without a pass for the maximum.
+"""The linear layer from features to logits, and what keeps their exponentials finite.
 
 At V = 5000 a row's maximum costs as much as a third of the exponentials, and the bias another pass;
 both are passed over here, which made 10,000 likelihoods 1.5 times as fast (docs/performance.md).
@@ -36,8 +36,8 @@ def with_one(features: Array) -> Array:
     return jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)
 
 
-def exponentials(features: Array, output: LinearOutput) -> tuple[Array, Array]:
-    """Exponentials of the logits, each row divided by one of its own that keeps them finite.
+def shifted_logits(features: Array, output: LinearOutput) -> tuple[Array, Array]:
+    """Logits, and what to take off each row before its exponentials are summed.
 
     No logit exceeds the product of the features' and the column's norms (Cauchy and Schwarz). While
     that bound says that neither an exponential nor a sum of V of them can overflow, and none of a
@@ -48,7 +48,7 @@ def exponentials(features: Array, output: LinearOutput) -> tuple[Array, Array]:
       output: the layer.
 
     Returns:
-      `exp(logits - shift)` `[R, V]` and the shift `[R]`.
+      The logits `[R, V]` and the shift `[R]`; sums of `exp(logits - shift)` are finite.
     """
     rows = with_one(features)
     logits = rows @ output.kernel
@@ -58,4 +58,4 @@ def exponentials(features: Array, output: LinearOutput) -> tuple[Array, Array]:
     shift = jax.lax.cond(
         harmless, lambda x: jnp.zeros_like(x[:, 0]), lambda x: x.max(axis=1), logits
     )
-    return jnp.exp(logits - shift[:, None]), shift
+    return logits, shift

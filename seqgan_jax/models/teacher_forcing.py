@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from seqgan_jax.blocks import LIKELIHOOD_ROWS, map_rows
-from seqgan_jax.models.linear_output import LinearOutput, exponentials, linear_output, with_one
+from seqgan_jax.models.linear_output import LinearOutput, linear_output, shifted_logits, with_one
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params
 
 
@@ -106,7 +106,8 @@ def _forward(
     features: Array, output: LinearOutput, targets: Array
 ) -> tuple[Array, tuple[Array, Array]]:
     """Log-probabilities, and the unnormalised exponentials `[R, V]` with their sums `[R]`."""
-    weights, shift = exponentials(features, output)
+    logits, shift = shifted_logits(features, output)
+    weights = jnp.exp(logits - shift[:, None])
     sums = weights.sum(axis=-1)
     chosen = jnp.sum(with_one(features) * output.kernel.T[targets], axis=-1)
     return chosen - shift - jnp.log(sums), (weights, sums)

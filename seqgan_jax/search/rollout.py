@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqgan_jax.models.teacher_forcing import prefix_states, shifted_inputs
-from seqgan_jax.search.sampling import draw_token, freeze_after_end
+from seqgan_jax.search.sampling import freeze_after_end, next_token
 from seqgan_jax.types import (
     Array,
     LanguageModel,
@@ -163,6 +163,8 @@ def _complete(
     def fold(leaf: Array) -> Array:  # [K, B, ...] -> [K * B, ...]
         return leaf.reshape(num_slots * batch_size, *leaf.shape[2:])
 
+    draw = next_token(language_model, params)
+
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
         index, uniform, fresh = inputs
         # Slots whose second prefix has length `index` start it now, from the state kept there.
@@ -173,8 +175,8 @@ def _complete(
             return jnp.where(starts.reshape(-1, *[1] * (kept.ndim - 1)), every_slot, current)
 
         state, token, alive = jax.tree.map(restart, carry, fresh)
-        state, logits = language_model.step(params, state, token)
-        token, alive = freeze_after_end(language_model, draw_token(logits, uniform), alive)
+        state, token = draw(state, token, uniform)
+        token, alive = freeze_after_end(language_model, token, alive)
         return (state, token, alive), token
 
     carry = jax.tree.map(lambda leaf: fold(leaf[plan.first]), states)
