@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -59,17 +60,20 @@ def measure(
     """
     built = phases.build(hparams)
     parts = PlainParts(hparams, plain)
+
+    @functools.cache
+    def figures(name: str) -> Figures:
+        return _figures(name, built[name], limits, parts, runs)
+
     for name in chosen:
         if name == "startup":
             steps = hparams.data.num_train // hparams.schedule.batch_size
             tokens = steps * hparams.schedule.batch_size * hparams.data.length
             yield startup.measure(train_command, steps, tokens, runs)
         elif name == "round":
-            g_step = _figures("g_step", built["g_step"], limits, parts, runs)
-            d_step = _figures("d_step_of_round", built["d_epochs"], limits, parts, runs)
-            yield _round(hparams, g_step, d_step)
+            yield _round(hparams, figures("g_step"), figures("d_epochs"))
         else:
-            yield _figures(name, built[name], limits, parts, runs)
+            yield figures(name)
 
 
 def _figures(
