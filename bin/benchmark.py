@@ -40,9 +40,9 @@ def main() -> None:
     for row in report.measure(hparams, chosen, machine, plain, train, RUNS.value):
         figures.append(row)
         console.print(report.line(row), highlight=False)
+        if JSON.value:  # at once, so that what is measured is never lost
+            report.save_run(JSON.value, runs, machine, figures)
     console.print(report.table(machine, figures, report.last_seconds(runs, report.device())))
-    if JSON.value:
-        report.save_run(JSON.value, runs, machine, figures)
 
 
 if __name__ == "__main__":

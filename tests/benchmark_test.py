@@ -58,7 +58,9 @@ def test_each_run_goes_on_from_the_last():
 
 
 def test_memory_counts_what_a_call_holds():
-    function = lambda carry, inputs: (carry, inputs * 2.0)  # noqa: E731
+    def function(carry, inputs):
+        return carry, inputs * 2.0
+
     _, _, held = timing.compile_call(function, (jnp.zeros(()), jnp.zeros(1_000_000)))
     assert held == pytest.approx(8e6, rel=0.01)
 
@@ -124,6 +126,12 @@ def test_a_failed_start_says_why():
     command = [sys.executable, str(ROOT / "bin" / "train.py"), "--config=nowhere.py"]
     with pytest.raises(RuntimeError, match=r"nowhere\.py"):
         startup.measure(command, steps=1, tokens=1, runs=1)
+
+
+def test_another_cell_than_the_plain_reference_s_is_refused():
+    gru = dataclasses.replace(SMALL, model=dataclasses.replace(SMALL.model, cell="gru"))
+    with pytest.raises(ConfigError, match=r"config\.model\.cell=gru"):
+        next(report.measure(gru, ["nll"], LIMITS, plain_reference, [], 1))
 
 
 def test_phases_are_chosen_by_name():

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "metrics": _GROUND | {"models", "losses", "search"},
     "methods": _GROUND | {"models", "losses", "search"},
     "training": _GROUND | {"models", "losses", "search", "methods", "metrics"},
-    "benchmark": _GROUND | {"models", "search", "metrics", "training"},
+    "benchmark": _GROUND | {"models", "search", "metrics", "methods", "training"},
     # Importing the library must ask for none of the trainer's dependencies.
     "__init__": _GROUND | {"models", "losses", "search", "methods", "metrics"},
     "bin": _GROUND | {"models", "losses", "search", "methods", "metrics", "training", "benchmark"},

@@ -7,11 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from seqgan_jax.benchmark.phases import init_state, labelled, sequences_of
 from seqgan_jax.benchmark.timing import median_seconds
-from seqgan_jax.hparams import HParams
+from seqgan_jax.hparams import ConfigError, HParams
+from seqgan_jax.methods import optimizers
 from seqgan_jax.training.experiment import build_models
 
 _RUNS = 5
@@ -21,7 +21,15 @@ class PlainParts:
     """Seconds of the plain reference's parts, each measured once, when first asked for."""
 
     def __init__(self, hparams: HParams, plain: Any) -> None:
-        """Takes the sizes, of an LSTM generator, and the module tests/plain_reference.py."""
+        """Takes the sizes and the module tests/plain_reference.py.
+
+        Raises:
+          ConfigError: the generator is not the paper's LSTM.
+        """
+        if hparams.model.cell != "lstm":
+            raise ConfigError(
+                f"config.model.cell={hparams.model.cell}: the plain reference is an LSTM; give lstm"
+            )
         self._calls = _calls(hparams, plain)
         self._seconds: dict[str, float] = {}
 
@@ -40,9 +48,7 @@ def _calls(hparams: HParams, plain: Any) -> dict[str, Callable[[], Any]]:
     generator, discriminator = state.generator, state.discriminator
     tokens = sequences_of(hparams, schedule.batch_size).tokens
     pool = labelled(hparams, schedule.d_batch_size)
-    clip = optax.clip_by_global_norm(training.g_clip_norm)
-    g_optimizer = optax.chain(clip, optax.adam(training.g_learning_rate))
-    d_optimizer = optax.adam(training.d_learning_rate)
+    g_optimizer, d_optimizer = optimizers.generator(training), optimizers.discriminator(training)
     g_opt_state = g_optimizer.init(generator)
     d_opt_state = d_optimizer.init(discriminator)
     values = jnp.full(tokens.shape, 0.5)

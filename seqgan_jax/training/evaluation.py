@@ -13,6 +13,7 @@ from seqgan_jax.methods.state import TrainState
 from seqgan_jax.metrics import discrimination
 from seqgan_jax.metrics.diversity import CopiedFraction, distinct_fraction
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
+from seqgan_jax.search.rewards import discriminator_reward
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training.experiment import Experiment
 from seqgan_jax.types import Array, LabelledBatch, Params, Samples
@@ -20,7 +21,6 @@ from seqgan_jax.types import Array, LabelledBatch, Params, Samples
 # Sequences of each kind on which the discriminator's accuracy is measured: a standard error of
 # about one percent, at a cost that a run does not feel.
 _JUDGED = 1_000
-_JUDGED_AT_A_TIME = 250
 
 
 class Evaluator:
@@ -104,12 +104,6 @@ class Evaluator:
         )  # fmt: skip
 
     def _judge(self, params: Params, tokens: Array, mask: Array) -> Array:
-        """Logits in batches that keep the unfolded windows small."""
+        """The discriminator's logits, `[B]`."""
         classifier = self._experiment.models.classifier
-
-        def logit(sequence: tuple[Array, Array]) -> Array:
-            one_token, one_mask = sequence
-            embedded = classifier.embed(params, one_token[None])
-            return classifier.apply(params, embedded, one_mask[None], None)[0]
-
-        return jax.lax.map(logit, (tokens, mask), batch_size=_JUDGED_AT_A_TIME)
+        return discriminator_reward(classifier, params, "logit")(tokens, mask)
