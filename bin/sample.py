@@ -7,7 +7,7 @@ import sys
 
 from absl import flags
 
-from seqgan_jax.hparams import ConfigError
+from seqgan_jax.checked import ConfigError
 from seqgan_jax.training import command_line, trained, workdir
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)

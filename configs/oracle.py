@@ -40,7 +40,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.init_scale = 0.1  # every initial parameter is N(0, 0.1^2)
 
     config.discriminator = ml_collections.ConfigDict()
+    config.discriminator.kind = "text_cnn"  # or density: a language model against G's likelihood
     config.discriminator.embed_dim = 64
+    config.discriminator.hidden_dim = 32  # of a density
     config.discriminator.filters = (  # (width, number): the paper's widths, half its numbers
         *((1, 50), (2, 100), (3, 100), (4, 100), (5, 100)),
         *((6, 50), (7, 50), (8, 50), (9, 50), (10, 50), (15, 80), (20, 80)),
@@ -49,14 +51,20 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.discriminator.softmax_head = False  # two output units, as in the original code
 
     config.training = ml_collections.ConfigDict()
-    config.training.mle_learning_rate = 0.01  # of Adam, like the next two
+    config.training.mle_learning_rate = 0.01  # of Adam, like the next two rates
+    config.training.mle_dropout_rate = 0.0  # of the features before the output layer
     config.training.g_learning_rate = 0.01
     config.training.d_learning_rate = 5e-4
     config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
     config.training.d_l2 = 0.2  # weight of the output layer's L2
-    # D's probability (paper), log_probability, logit, centred (2 D - 1), constant, random
+    # D's probability (paper), log_probability, logit, centred (2 D - 1), likelihood_ratio,
+    # constant, random
     config.training.reward = "probability"
-    config.training.baseline = "none"  # batch_mean, leave_one_out, moving_average
+    # Of the likelihood ratio: the weight of the generator's entropy, and the NLL under D (nats per
+    # token) below which nothing more is gained.
+    config.training.reward_entropy = 1.0
+    config.training.reward_min_nll = 0.0
+    config.training.baseline = "none"  # batch_mean, leave_one_out, moving_average, prefix
     config.training.baseline_decay = 0.9  # of the moving average
     config.training.num_rollouts = 4  # N
     config.training.rollout_chunk = 4  # rollouts live at a time: memory, not the result
@@ -98,6 +106,25 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.schedule.d_samples = 10_000
         config.schedule.d_batch_size = 64
         config.evaluation.eval_every = 5
+    elif variant == "frontier":
+        config.discriminator.kind = "density"
+        config.discriminator.embed_dim = 32
+        config.discriminator.dropout_rate = 0.3
+        config.training.mle_dropout_rate = 0.5
+        config.training.d_learning_rate = 0.005
+        config.training.g_learning_rate = 0.003
+        config.training.reward = "likelihood_ratio"
+        config.training.reward_entropy = 0.6
+        config.training.reward_min_nll = 6.5
+        config.training.baseline = "prefix"
+        config.training.num_rollouts = 2
+        config.training.rollout_chunk = 2
+        config.schedule.batch_size = 128
+        config.schedule.g_pretrain_epochs = 20
+        config.schedule.d_pretrain_steps = 60
+        config.schedule.rounds = 40
+        config.schedule.g_steps = 5
+        config.evaluation.eval_every = 5
     elif variant == "smoke":
         config.data.vocab_size = 200
         config.data.length = 8
@@ -114,5 +141,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.evaluation.eval_samples = 512
         config.evaluation.num_written = 100
     elif variant:
-        raise ValueError(f"configs/oracle.py:{variant}: the variants are paper and smoke")
+        raise ValueError(f"configs/oracle.py:{variant}: the variants are paper, frontier and smoke")
     return config

@@ -7,11 +7,11 @@ its record is made, so a bad value ends a run before anything is compiled.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+from seqgan_jax.checked import Checked, ConfigError, field, nearest
 
 Filters = tuple[tuple[int, int], ...]  # (width, number of filters) of the text CNN
 
@@ -22,97 +22,47 @@ FILTERS_20: Filters = (
 )
 FILTERS_32: Filters = (*FILTERS_20[:10], (16, 160), (24, 160), (32, 160))
 
-# The discriminator's verdict as probability D, log D, logit, 2 D - 1; and two controls.
-REWARDS = ("probability", "log_probability", "logit", "centred", "constant", "random")
-
-
-class ConfigError(ValueError):
-    """A setting that does not exist or has no meaning; the message names it and what would do."""
-
-
-def _field(default: Any, **checks: Any) -> Any:
-    """A field with bounds (`at_least`, `above`, `at_most`, `below`) or `choices`."""
-    return dataclasses.field(default=default, metadata=checks)
-
-
-def nearest(word: str, words: typing.Iterable[str]) -> str:
-    """A hint naming the closest of `words`, and all of them where none is close."""
-    words = list(words)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(words)}"
-
-
-def _check(path: str, value: Any, checks: Mapping[str, Any]) -> None:
-    choices = checks.get("choices")
-    if choices is not None:
-        if value not in choices:
-            raise ConfigError(f"{path}={value!r}: {nearest(str(value), choices)}")
-        return
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{path}={value}: must be finite")
-    bounds = {
-        "at_least": (lambda bound: value >= bound, "at least"),
-        "above": (lambda bound: value > bound, "above"),
-        "at_most": (lambda bound: value <= bound, "at most"),
-        "below": (lambda bound: value < bound, "below"),
-    }
-    for name, (holds, words) in bounds.items():
-        if name in checks and not holds(checks[name]):
-            raise ConfigError(
-                f"{path}={value}: must be {words} {checks[name]}; "
-                f"the nearest right value is {_nearest_value(value, name, checks[name])}"
-            )
-
-
-def _nearest_value(value: Any, bound_name: str, bound: Any) -> str:
-    """The value next to a bound that was missed."""
-    if bound_name in ("at_least", "at_most"):
-        return str(bound)
-    if isinstance(value, int):
-        return str(bound + 1 if bound_name == "above" else bound - 1)
-    return f"one just {bound_name} {bound}"
+# The discriminator's verdict as probability D, log D, logit, 2 D - 1; the likelihood ratio with its
+# two limits; and two controls.
+REWARDS = (
+    *("probability", "log_probability", "logit", "centred", "likelihood_ratio"),
+    *("constant", "random"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Checked:
-    """Checks every field against its metadata when the record is made."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            _check(field.name, getattr(self, field.name), field.metadata)
-
-
-@dataclasses.dataclass(frozen=True)
-class DataHParams(_Checked):
+class DataHParams(Checked):
     """The oracle's data (see configs/oracle.py for what each field means)."""
 
     oracle_path: str = ""
-    seed: int = _field(0, at_least=0, at_most=2**32 - 1)
-    vocab_size: int = _field(5000, at_least=2)
-    length: int = _field(20, at_least=1)
-    oracle_embed_dim: int = _field(32, at_least=1)
-    oracle_hidden_dim: int = _field(32, at_least=1)
-    num_train: int = _field(10_000, at_least=1)
-    num_test: int = _field(10_000, at_least=1)
+    seed: int = field(0, at_least=0, at_most=2**32 - 1)
+    vocab_size: int = field(5000, at_least=2)
+    length: int = field(20, at_least=1)
+    oracle_embed_dim: int = field(32, at_least=1)
+    oracle_hidden_dim: int = field(32, at_least=1)
+    num_train: int = field(10_000, at_least=1)
+    num_test: int = field(10_000, at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelHParams(_Checked):
+class ModelHParams(Checked):
     """The generator."""
 
-    cell: str = _field("lstm", choices=("lstm", "gru"))
-    embed_dim: int = _field(32, at_least=1)
-    hidden_dim: int = _field(32, at_least=1)
-    init_scale: float = _field(0.1, at_least=0.0)
+    cell: str = field("lstm", choices=("lstm", "gru"))
+    embed_dim: int = field(32, at_least=1)
+    hidden_dim: int = field(32, at_least=1)
+    init_scale: float = field(0.1, at_least=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscriminatorHParams(_Checked):
+class DiscriminatorHParams(Checked):
     """The discriminator's architecture."""
 
-    embed_dim: int = _field(64, at_least=1)
+    kind: str = field("text_cnn", choices=("text_cnn", "density"))
+    embed_dim: int = field(64, at_least=1)
+    hidden_dim: int = field(32, at_least=1)
     filters: Filters = FILTERS_20
-    dropout_rate: float = _field(0.25, at_least=0.0, below=1.0)
+    dropout_rate: float = field(0.25, at_least=0.0, below=1.0)
     softmax_head: bool = False
 
     def __post_init__(self) -> None:
@@ -128,57 +78,60 @@ class DiscriminatorHParams(_Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingHParams(_Checked):
+class TrainingHParams(Checked):
     """What the pure training steps need to know; the defaults are the paper's."""
 
-    mle_learning_rate: float = _field(0.01, above=0.0)
-    g_learning_rate: float = _field(0.01, above=0.0)
-    d_learning_rate: float = _field(1e-4, above=0.0)
-    g_clip_norm: float = _field(5.0, above=0.0)
-    d_l2: float = _field(0.2, at_least=0.0)
-    reward: str = _field("probability", choices=REWARDS)
-    baseline: str = _field(
-        "none", choices=("none", "batch_mean", "leave_one_out", "moving_average")
+    mle_learning_rate: float = field(0.01, above=0.0)
+    mle_dropout_rate: float = field(0.0, at_least=0.0, below=1.0)
+    g_learning_rate: float = field(0.01, above=0.0)
+    d_learning_rate: float = field(1e-4, above=0.0)
+    g_clip_norm: float = field(5.0, above=0.0)
+    d_l2: float = field(0.2, at_least=0.0)
+    reward: str = field("probability", choices=REWARDS)
+    reward_entropy: float = field(1.0, at_least=0.0)
+    reward_min_nll: float = field(0.0, at_least=0.0)
+    baseline: str = field(
+        "none", choices=("none", "batch_mean", "leave_one_out", "moving_average", "prefix")
     )
-    baseline_decay: float = _field(0.9, at_least=0.0, below=1.0)
-    num_rollouts: int = _field(16, at_least=1)
-    rollout_chunk: int = _field(2, at_least=1)
-    rollout_policy: str = _field("copy", choices=("copy", "moving_average", "frozen"))
-    rollout_update_rate: float = _field(0.8, at_least=0.0, at_most=1.0)
+    baseline_decay: float = field(0.9, at_least=0.0, below=1.0)
+    num_rollouts: int = field(16, at_least=1)
+    rollout_chunk: int = field(2, at_least=1)
+    rollout_policy: str = field("copy", choices=("copy", "moving_average", "frozen"))
+    rollout_update_rate: float = field(0.8, at_least=0.0, at_most=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleHParams(_Checked):
+class ScheduleHParams(Checked):
     """How long each phase is, in the paper's terms."""
 
-    batch_size: int = _field(64, at_least=1)
-    g_pretrain_epochs: int = _field(120, at_least=0)
-    d_pretrain_steps: int = _field(50, at_least=0)
-    rounds: int = _field(200, at_least=0)
-    g_steps: int = _field(1, at_least=1)
-    d_steps: int = _field(5, at_least=0)
-    d_epochs: int = _field(3, at_least=1)
-    d_samples: int = _field(10_000, at_least=1)
-    d_batch_size: int = _field(64, at_least=2)
+    batch_size: int = field(64, at_least=1)
+    g_pretrain_epochs: int = field(120, at_least=0)
+    d_pretrain_steps: int = field(50, at_least=0)
+    rounds: int = field(200, at_least=0)
+    g_steps: int = field(1, at_least=1)
+    d_steps: int = field(5, at_least=0)
+    d_epochs: int = field(3, at_least=1)
+    d_samples: int = field(10_000, at_least=1)
+    d_batch_size: int = field(64, at_least=2)
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationHParams(_Checked):
+class EvaluationHParams(Checked):
     """What is measured, how often, and how often the run is saved."""
 
-    eval_every: int = _field(5, at_least=1)
-    eval_samples: int = _field(10_000, at_least=2)
-    num_written: int = _field(1_000, at_least=0)
-    checkpoint_seconds: float = _field(60.0, at_least=0.0)
-    checkpoints_kept: int = _field(2, at_least=1)
+    eval_every: int = field(5, at_least=1)
+    eval_samples: int = field(10_000, at_least=2)
+    num_written: int = field(1_000, at_least=0)
+    checkpoint_seconds: float = field(60.0, at_least=0.0)
+    checkpoints_kept: int = field(2, at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class HParams(_Checked):
+class HParams(Checked):
     """A whole experiment."""
 
-    method: str = _field("seqgan", choices=("seqgan",))
-    seed: int = _field(0, at_least=0, at_most=2**32 - 1)
+    method: str = field("seqgan", choices=("seqgan",))
+    seed: int = field(0, at_least=0, at_most=2**32 - 1)
     data: DataHParams = DataHParams()
     model: ModelHParams = ModelHParams()
     discriminator: DiscriminatorHParams = DiscriminatorHParams()
@@ -191,7 +144,7 @@ class HParams(_Checked):
         super().__post_init__()
         length = self.data.length
         widest = max(width for width, _ in self.discriminator.filters)
-        if widest > length:
+        if widest > length and self.discriminator.kind == "text_cnn":
             raise ConfigError(
                 f"discriminator.filters={self.discriminator.filters}: width {widest} does "
                 f"not fit sequences of data.length={length}; the widest that fits is {length}"
@@ -210,13 +163,20 @@ class HParams(_Checked):
                     f"{name}={value}: more than the {bound} sequences of {why}; "
                     f"the nearest right value is {bound}"
                 )
-        if self.training.baseline == "leave_one_out" and self.schedule.batch_size < 2:
+        baseline = self.training.baseline
+        if baseline in ("leave_one_out", "prefix") and self.schedule.batch_size < 2:
             raise ConfigError(
-                "schedule.batch_size=1: training.baseline=leave_one_out needs at least 2"
+                f"schedule.batch_size=1: training.baseline={baseline} needs at least 2"
+            )
+        kind = self.discriminator.kind
+        if self.training.reward == "likelihood_ratio" and kind != "density":
+            raise ConfigError(
+                f"training.reward='likelihood_ratio': a discriminator of kind {kind} knows no "
+                "likelihood; give discriminator.kind=density"
             )
 
 
-Record = TypeVar("Record", bound=_Checked)
+Record = TypeVar("Record", bound=Checked)
 
 
 def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "config") -> Record:
@@ -248,7 +208,7 @@ def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "con
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
     """Brings a config's value to a field's type, or says which type is wanted."""
-    if isinstance(hint, type) and issubclass(hint, _Checked):
+    if isinstance(hint, type) and issubclass(hint, Checked):
         if not isinstance(value, Mapping) and not hasattr(value, "items"):
             raise ConfigError(f"{path}={value!r}: must be a section with fields of its own")
         return from_mapping(hint, dict(value.items()), path)
@@ -269,14 +229,14 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 def to_dict(record: Any) -> dict[str, Any]:
     """The record as nested dicts and lists, ready for JSON; `from_mapping` reads it back."""
     result: dict[str, Any] = {}
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
+    for entry in dataclasses.fields(record):
+        value = getattr(record, entry.name)
         if dataclasses.is_dataclass(value):
-            result[field.name] = to_dict(value)
+            result[entry.name] = to_dict(value)
         elif isinstance(value, tuple):
-            result[field.name] = [list(item) for item in value]
+            result[entry.name] = [list(item) for item in value]
         else:
-            result[field.name] = value
+            result[entry.name] = value
     return result
 
 

@@ -97,12 +97,15 @@ class SequenceClassifier:
       apply: `(params, embedded [B, T, E], mask [B, T], dropout_key) -> logits [B]`; the
         probability of being real is their sigmoid. `dropout_key=None` turns dropout off.
       penalty: `params -> scalar`, what weight decay acts on.
+      is_density: whether `apply` gives the logarithm of a density of sequences instead of a logit.
+        The methods then judge by its ratio to the generator's own likelihood.
     """
 
     init: Callable[[Array], Params]
     embed: Callable[[Params, Array], Array]
     apply: Callable[[Params, Array, Array, Array | None], Array]
     penalty: Callable[[Params], Array]
+    is_density: bool = False
 
 
 def mask_until_end(tokens: Array, end_token: int | None) -> Array:

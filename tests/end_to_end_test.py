@@ -118,7 +118,7 @@ def test_samples_are_drawn_and_reproducible(finished, environment, tmp_path):
          "config.model.hidden_dim=0: must be at least 1; the nearest right value is 1"),
         (["--config=configs/oracle.py:smoke", "--config.model.hidden_dim=many"], "hidden_dim"),
         (["--config=configs/oracle.py:smoke", "--config.model.cell=lstn"], "did you mean lstm?"),
-        (["--config=configs/oracle.py:smok"], "paper and smoke"),
+        (["--config=configs/oracle.py:smok"], "paper, frontier and smoke"),
         (["--config=configs/orakel.py"], "configs/orakel.py"),
         (["--config=configs/oracle.py:smoke", "--config.data.oracle_path=no.pkl"], "no.pkl"),
         (["--config=configs/oracle.py:smoke", "--workdri=x"], "workdri"),

@@ -25,7 +25,7 @@ from seqgan_jax.hparams import (
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-VARIANTS = [("oracle", ""), ("oracle", "paper"), ("oracle", "smoke")]
+VARIANTS = [("oracle", variant) for variant in ("", "paper", "frontier", "smoke")]
 
 
 def config_of(name, variant):
@@ -312,8 +312,8 @@ def test_every_config_file_is_tested():
 
 def test_variants_differ_and_others_are_refused():
     made = [from_mapping(HParams, config_of("oracle", v).to_dict()) for _, v in VARIANTS]
-    assert len(set(made)) == 3
-    with pytest.raises(ValueError, match="the variants are paper and smoke"):
+    assert len(set(made)) == len(VARIANTS)
+    with pytest.raises(ValueError, match="the variants are paper, frontier and smoke"):
         config_of("oracle", "papers")
 
 
@@ -334,7 +334,9 @@ def test_the_paper_variant_is_the_paper():
         },
         "model": {"cell": "lstm", "embed_dim": 32, "hidden_dim": 32, "init_scale": 0.1},
         "discriminator": {
+            "kind": "text_cnn",
             "embed_dim": 64,
+            "hidden_dim": 32,  # no part of a text CNN
             "filters": (
                 *((1, 100), (2, 200), (3, 200), (4, 200), (5, 200), (6, 100)),
                 *((7, 100), (8, 100), (9, 100), (10, 100), (15, 160), (20, 160)),
@@ -344,11 +346,14 @@ def test_the_paper_variant_is_the_paper():
         },
         "training": {
             "mle_learning_rate": 0.01,
+            "mle_dropout_rate": 0.0,
             "g_learning_rate": 0.01,
             "d_learning_rate": 1e-4,
             "g_clip_norm": 5.0,
             "d_l2": 0.2,
             "reward": "probability",
+            "reward_entropy": 1.0,  # this and the next not used by a probability
+            "reward_min_nll": 0.0,
             "baseline": "none",
             "baseline_decay": 0.9,  # not used without a baseline
             "num_rollouts": 16,

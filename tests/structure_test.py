@@ -18,12 +18,13 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 # A room is a file or folder of the package. Downward only:
 # bin -> training -> methods -> search, losses -> models -> hparams, types.
-_GROUND = {"types", "hparams", "version", "blocks"}
+_GROUND = {"types", "checked", "hparams", "version", "blocks"}
 MAY_IMPORT = {
     "version": set(),
     "types": set(),
     "blocks": {"types"},
-    "hparams": {"types"},
+    "checked": set(),
+    "hparams": {"checked"},
     "models": _GROUND,
     "losses": _GROUND | {"models"},
     "search": _GROUND | {"models"},

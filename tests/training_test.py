@@ -12,7 +12,7 @@ import rich.console
 
 from seqgan_jax import hparams as hp
 from seqgan_jax import log_probs
-from seqgan_jax.hparams import ConfigError
+from seqgan_jax.checked import ConfigError
 from seqgan_jax.training import checkpoint, experiment, workdir, writers
 from seqgan_jax.training.loop import DivergedError, Trainer
 from seqgan_jax.training.summary import summarise

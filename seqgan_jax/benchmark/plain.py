@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from seqgan_jax.benchmark.phases import init_state, labelled, sequences_of
 from seqgan_jax.benchmark.timing import median_seconds
-from seqgan_jax.hparams import ConfigError, HParams
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.hparams import HParams
 from seqgan_jax.methods import optimizers
 from seqgan_jax.training.experiment import build_models
 
@@ -24,12 +25,16 @@ class PlainParts:
         """Takes the sizes and the module tests/plain_reference.py.
 
         Raises:
-          ConfigError: the generator is not the paper's LSTM.
+          ConfigError: the models are not the paper's LSTM and text CNN.
         """
-        if hparams.model.cell != "lstm":
-            raise ConfigError(
-                f"config.model.cell={hparams.model.cell}: the plain reference is an LSTM; give lstm"
-            )
+        for name, value, right in (
+            ("model.cell", hparams.model.cell, "lstm"),
+            ("discriminator.kind", hparams.discriminator.kind, "text_cnn"),
+        ):
+            if value != right:
+                raise ConfigError(
+                    f"config.{name}={value}: the plain reference has the paper's {right}; give it"
+                )
         self._calls = _calls(hparams, plain)
         self._seconds: dict[str, float] = {}
 

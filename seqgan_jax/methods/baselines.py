@@ -39,6 +39,24 @@ def leave_one_out(action_values: Array, mask: Array) -> Array:
     return (kept.sum(axis=0, keepdims=True) - kept) / others
 
 
+def prefix(action_values: Array, mask: Array) -> Array:
+    """The value of the prefix before each token, as Monte Carlo search already found it.
+
+    Q of the token before is the mean reward of completions of Y_1:t-1, drawn without regard to y_t:
+    an unbiased estimate of V(Y_1:t-1). What a sequence's past earned or lost is no longer held
+    against its next token. The first token has no prefix: `leave_one_out` stands in.
+
+    Args:
+      action_values: Q. `[B, T]`, B >= 2.
+      mask: `[B, T]` bool.
+
+    Returns:
+      The baseline. `[B, T]`.
+    """
+    first = leave_one_out(action_values[:, :1], mask[:, :1])
+    return jnp.concatenate([first, action_values[:, :-1]], axis=1)
+
+
 def update_moving_average(average: Array, rewards: Array, decay: float) -> Array:
     """Exponential moving average of the mean reward; starts at the first mean it sees.
 

@@ -33,7 +33,11 @@ def pretrain_generator_step(
     """
 
     def loss_of(params: Params) -> jax.Array:
-        return mle_loss(log_probs(language_model, params, batch.tokens), batch.mask)
+        key = state.subkey("mle_dropout")
+        log_likelihood = log_probs(
+            language_model, params, batch.tokens, hparams.mle_dropout_rate, key
+        )
+        return mle_loss(log_likelihood, batch.mask)
 
     loss, grads = jax.value_and_grad(loss_of)(state.generator)
     updates, opt_state = optimizers.mle(hparams).update(grads, state.mle_opt_state, state.generator)

@@ -17,6 +17,7 @@ from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.mle import pretrain_generator_step
 from seqgan_jax.methods.state import TrainState, init_state
 from seqgan_jax.models.teacher_forcing import log_probs
+from seqgan_jax.search.likelihood_ratio import against_generator, likelihood_ratio_reward
 from seqgan_jax.search.rewards import constant_reward, discriminator_reward, random_reward
 from seqgan_jax.search.rollout import action_values
 from seqgan_jax.search.sampling import sample
@@ -33,14 +34,24 @@ from seqgan_jax.types import (
 
 
 def reward_of(
-    state: TrainState, *, classifier: SequenceClassifier, hparams: TrainingHParams
+    state: TrainState,
+    *,
+    language_model: LanguageModel,
+    classifier: SequenceClassifier,
+    hparams: TrainingHParams,
 ) -> Reward:
     """The reward that `hparams.reward` names, with this state's discriminator."""
     if hparams.reward == "constant":
         return constant_reward()
     if hparams.reward == "random":
         return random_reward(state.subkey("reward"))
-    return discriminator_reward(classifier, state.discriminator, hparams.reward)
+    if hparams.reward == "likelihood_ratio":
+        return likelihood_ratio_reward(
+            classifier, state.discriminator, language_model, state.generator,
+            entropy=hparams.reward_entropy, min_nll=hparams.reward_min_nll,
+        )  # fmt: skip
+    judge = against_generator(classifier, language_model, state.generator)
+    return discriminator_reward(judge, state.discriminator, hparams.reward)
 
 
 def advantages(state: TrainState, values: Array, mask: Array, *, hparams: TrainingHParams) -> Array:
@@ -49,6 +60,8 @@ def advantages(state: TrainState, values: Array, mask: Array, *, hparams: Traini
         return values - baselines.batch_mean(values, mask)
     if hparams.baseline == "leave_one_out":
         return values - baselines.leave_one_out(values, mask)
+    if hparams.baseline == "prefix":
+        return values - baselines.prefix(values, mask)
     if hparams.baseline == "moving_average":
         return values - jnp.where(jnp.isnan(state.baseline), 0.0, state.baseline)
     return values
@@ -67,8 +80,7 @@ def generator_step(
 
     Args:
       state: the training state.
-      batch: real sequences `[B, T]`. SeqGAN learns nothing from them here; their shape says how
-        many sequences to draw, and how long.
+      batch: real sequences `[B, T]`, of which only the shape counts: how many to draw, how long.
       language_model: the generator, and the rollout policy.
       classifier: the discriminator.
       hparams: optimiser, reward, baseline and rollouts.
@@ -83,7 +95,9 @@ def generator_step(
         language_model, state.generator, state.subkey("sample"),
         batch_size=batch_size, length=length,
     )  # fmt: skip
-    reward = reward or reward_of(state, classifier=classifier, hparams=hparams)
+    reward = reward or reward_of(
+        state, language_model=language_model, classifier=classifier, hparams=hparams
+    )
     values = action_values(
         language_model, state.rollout, reward, drawn.tokens, state.subkey("rollout"),
         num_rollouts=hparams.num_rollouts, chunk_size=hparams.rollout_chunk,
@@ -95,9 +109,8 @@ def generator_step(
         return policy_gradient_loss(log_likelihood, advantage, drawn.mask)
 
     loss, grads = jax.value_and_grad(loss_of)(state.generator)
-    updates, opt_state = optimizers.generator(hparams).update(
-        grads, state.g_opt_state, state.generator
-    )
+    optimizer = optimizers.generator(hparams)
+    updates, opt_state = optimizer.update(grads, state.g_opt_state, state.generator)
     rewards = values[:, -1]
     metrics = {
         "g_loss": loss,
@@ -120,6 +133,7 @@ def discriminator_step(
     state: TrainState,
     batch: LabelledBatch,
     *,
+    language_model: LanguageModel,
     classifier: SequenceClassifier,
     hparams: TrainingHParams,
 ) -> tuple[TrainState, Metrics]:
@@ -128,6 +142,7 @@ def discriminator_step(
     Args:
       state: the training state.
       batch: real and generated sequences `[B, T]` with labels `[B]`.
+      language_model: the generator; only a discriminator that is a density asks for its likelihood.
       classifier: the discriminator.
       hparams: optimiser and L2 weight.
 
@@ -136,9 +151,11 @@ def discriminator_step(
       `d_grad_norm`.
     """
 
+    judge = against_generator(classifier, language_model, state.generator)
+
     def loss_of(params: Params) -> tuple[Array, tuple[Array, Array]]:
-        embedded = classifier.embed(params, batch.tokens)
-        logits = classifier.apply(params, embedded, batch.mask, state.subkey("dropout"))
+        embedded = judge.embed(params, batch.tokens)
+        logits = judge.apply(params, embedded, batch.mask, state.subkey("dropout"))
         loss = discriminator_loss(logits, batch.labels)
         return loss + hparams.d_l2 * classifier.penalty(params), (loss, logits)
 
@@ -185,8 +202,6 @@ def seqgan(
             pretrain_generator_step, language_model=language_model, hparams=hparams
         ),
         generator_step=functools.partial(generator_step, **players),
-        discriminator_step=functools.partial(
-            discriminator_step, classifier=classifier, hparams=hparams
-        ),
+        discriminator_step=functools.partial(discriminator_step, **players),
         end_round=functools.partial(update_rollout_policy, hparams=hparams),
     )

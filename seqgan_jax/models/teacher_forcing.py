@@ -42,8 +42,14 @@ def prefix_states(language_model: LanguageModel, params: Params, tokens: Array) 
     return states
 
 
-@functools.partial(jax.jit, static_argnames=("language_model",))
-def log_probs(language_model: LanguageModel, params: Params, tokens: Array) -> Array:
+@functools.partial(jax.jit, static_argnames=("language_model", "dropout_rate"))
+def log_probs(
+    language_model: LanguageModel,
+    params: Params,
+    tokens: Array,
+    dropout_rate: float = 0.0,
+    dropout_key: Array | None = None,
+) -> Array:
     """Log-probability of each token given those before it, in nats.
 
     Positions behind an end token get whatever the model says; callers weigh them by a mask.
@@ -52,14 +58,24 @@ def log_probs(language_model: LanguageModel, params: Params, tokens: Array) -> A
       language_model: the model.
       params: its parameters.
       tokens: `[B, T]` int32, each in [0, V).
+      dropout_rate: share of the model's features dropped before its output layer, while training.
+      dropout_key: a random key, consumed; None turns dropout off.
 
     Returns:
       `log G(y_t | Y_1:t-1)`. Shape `[B, T]`, float32.
+
+    Raises:
+      ValueError: dropout, of a model without `features` and `output`.
     """
     chex.assert_rank(tokens, 2)
     inputs = shifted_inputs(language_model, tokens).T
     state = language_model.initial_state(params, tokens.shape[0])
     if language_model.features is None or language_model.output is None:
+        if dropout_rate > 0.0:
+            raise ValueError(
+                f"dropout_rate={dropout_rate}: the language model gives no `features` and `output` "
+                "to drop from; give 0"
+            )
 
         def step(state: ModelState, pair: tuple[Array, Array]) -> tuple[ModelState, Array]:
             token, target = pair
@@ -71,6 +87,9 @@ def log_probs(language_model: LanguageModel, params: Params, tokens: Array) -> A
 
     features = functools.partial(language_model.features, params)
     _, hidden = jax.lax.scan(lambda s, token: features(s, token), state, inputs)  # [T, B, H]
+    if dropout_rate > 0.0 and dropout_key is not None:
+        kept = jax.random.bernoulli(dropout_key, 1.0 - dropout_rate, hidden.shape)
+        hidden = jnp.where(kept, hidden / (1.0 - dropout_rate), 0.0)
     kernel, bias = language_model.output(params)
     rows = hidden.reshape(-1, hidden.shape[-1])
     result = linear_log_probs(rows, kernel, bias, tokens.T.reshape(-1))

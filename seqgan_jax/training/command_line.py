@@ -13,7 +13,8 @@ import rich.console
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from seqgan_jax.hparams import ConfigError, HParams, from_mapping
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.hparams import HParams, from_mapping
 from seqgan_jax.training.loop import DivergedError
 
 

@@ -13,6 +13,7 @@ from seqgan_jax.methods.state import TrainState
 from seqgan_jax.metrics import discrimination
 from seqgan_jax.metrics.diversity import CopiedFraction, distinct_fraction
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
+from seqgan_jax.search.likelihood_ratio import against_generator
 from seqgan_jax.search.rewards import discriminator_reward
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training.experiment import Experiment
@@ -79,7 +80,9 @@ class Evaluator:
         samples = self.samples(state, number, "judged")
         test = self._experiment.test
         logits = {
-            name: np.asarray(self._logits(state.discriminator, tokens[:number], mask[:number]))
+            name: np.asarray(
+                self._logits(state.generator, state.discriminator, tokens[:number], mask[:number])
+            )
             for name, tokens, mask in (
                 ("train_real", trained_on.tokens, trained_on.mask),
                 ("train_fake", trained_on.tokens[half:], trained_on.mask[half:]),
@@ -103,7 +106,8 @@ class Evaluator:
             batch_size=number, length=self._length,
         )  # fmt: skip
 
-    def _judge(self, params: Params, tokens: Array, mask: Array) -> Array:
+    def _judge(self, generator: Params, discriminator: Params, tokens: Array, mask: Array) -> Array:
         """The discriminator's logits, `[B]`."""
-        classifier = self._experiment.models.classifier
-        return discriminator_reward(classifier, params, "logit")(tokens, mask)
+        models = self._experiment.models
+        judge = against_generator(models.classifier, models.language_model, generator)
+        return discriminator_reward(judge, discriminator, "logit")(tokens, mask)

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import jax
 
-from seqgan_jax.hparams import ConfigError, HParams
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.registry import METHODS
+from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
 from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
@@ -43,10 +45,16 @@ def build_models(hparams: HParams) -> Models:
         init_scale=hparams.model.init_scale,
     )  # fmt: skip
     settings = hparams.discriminator
-    classifier = text_cnn(
-        vocab_size, settings.embed_dim, settings.filters,
-        dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
-    )  # fmt: skip
+    if settings.kind == "density":
+        model = recurrent(
+            vocab_size, settings.embed_dim, settings.hidden_dim, init_scale=hparams.model.init_scale
+        )
+        classifier = density(model, settings.dropout_rate)
+    else:
+        classifier = text_cnn(
+            vocab_size, settings.embed_dim, settings.filters,
+            dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
+        )  # fmt: skip
     method = METHODS[hparams.method](language_model, classifier, hparams.training)
     return Models(language_model, classifier, method)
 

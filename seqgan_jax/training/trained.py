@@ -6,7 +6,7 @@ import os
 
 import jax
 
-from seqgan_jax.hparams import ConfigError
+from seqgan_jax.checked import ConfigError
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import checkpoint, experiment, workdir
 from seqgan_jax.training.loop import CHECKPOINTS_FOLDER, format_samples

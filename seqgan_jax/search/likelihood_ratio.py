@@ -1,0 +1,92 @@
+"""Judging sequences by the ratio of two likelihoods: the discriminator's and the generator's.
+
+D(Y) = P(Y) / (P(Y) + G(Y)), so its logit is log P(Y) - log G(Y) (Finn et al., arXiv 1611.03852).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from seqgan_jax.blocks import JUDGED_ROWS, map_rows
+from seqgan_jax.models.teacher_forcing import log_probs
+from seqgan_jax.types import Array, LanguageModel, Params, Reward, Samples, SequenceClassifier
+
+
+def log_likelihood(
+    language_model: LanguageModel, params: Params, tokens: Array, mask: Array
+) -> Array:
+    """log G(Y_1:T), summed over real tokens, in nats: `[B, T]` -> `[B]`."""
+    each = log_probs(language_model, params, tokens)
+    return jnp.where(mask, each, 0.0).sum(axis=1)
+
+
+def against_generator(
+    classifier: SequenceClassifier, language_model: LanguageModel, generator: Params
+) -> SequenceClassifier:
+    """A classifier whose logit is a logit, whatever the one given has.
+
+    Args:
+      classifier: the discriminator.
+      language_model: the generator.
+      generator: its parameters; no gradient flows to them.
+
+    Returns:
+      The classifier itself; or, of one that gives a density, log P(Y) - log G(Y).
+    """
+    if not classifier.is_density:
+        return classifier
+    generator = jax.lax.stop_gradient(generator)
+
+    def apply(
+        params: Params, embedded: Array, mask: Array, dropout_key: Array | None = None
+    ) -> Array:
+        density = classifier.apply(params, embedded, mask, dropout_key)
+        return density - log_likelihood(language_model, generator, embedded[..., 0], mask)
+
+    return dataclasses.replace(classifier, apply=apply, is_density=False)
+
+
+def likelihood_ratio_reward(
+    classifier: SequenceClassifier,
+    discriminator: Params,
+    language_model: LanguageModel,
+    generator: Params,
+    *,
+    entropy: float = 1.0,
+    min_nll: float = 0.0,
+) -> Reward:
+    """min(log P(Y), -min_nll * |Y|) - entropy * log G(Y), with two limits on what it may ask for.
+
+    With `entropy` 1 and `min_nll` 0 it is the discriminator's logit, and its policy gradient that
+    of -KL(G || P), whose one maximum is G = P. With less entropy the maximum is P^(1 / entropy),
+    sharper than P: on long sequences nearly all of it lies on a few loops of likely tokens. Nothing
+    is gained by being likelier than `min_nll`, so they are not worth collapsing to.
+
+    Args:
+      classifier: a density.
+      discriminator: its parameters.
+      language_model: the generator.
+      generator: its parameters.
+      entropy: weight of the generator's own likelihood.
+      min_nll: nats per token.
+
+    Returns:
+      A reward; dropout is off, and no gradient is meant to flow through it.
+    """
+
+    def reward(tokens: Array, mask: Array) -> Array:
+        def judge(rows: Samples) -> Array:
+            embedded = classifier.embed(discriminator, rows.tokens)
+            density = classifier.apply(discriminator, embedded, rows.mask, None)
+            capped = jnp.minimum(density, -min_nll * rows.mask.sum(axis=1))
+            own = log_likelihood(language_model, generator, rows.tokens, rows.mask)
+            return capped - entropy * own
+
+        length = tokens.shape[-1]
+        rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))
+        return map_rows(judge, rows, JUDGED_ROWS).reshape(tokens.shape[:-1])
+
+    return reward
