@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import jax
 
 from seqgan_jax.checked import ConfigError
+from seqgan_jax.hparams import HParams
+from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import checkpoint, experiment, workdir
 from seqgan_jax.training.loop import CHECKPOINTS_FOLDER, format_samples
+
+
+class Trained(NamedTuple):
+    """A run's settings, its models, and the state of its newest checkpoint."""
+
+    hparams: HParams
+    models: experiment.Models
+    state: TrainState
+
+
+def read(folder: str) -> Trained:
+    """Reads the newest checkpoint of a run.
+
+    Raises:
+      ConfigError: no run or no checkpoint there.
+    """
+    hparams = workdir.read_hparams(folder)
+    models = experiment.build_models(hparams)
+    path = os.path.join(folder, CHECKPOINTS_FOLDER)
+    checkpoints = checkpoint.Checkpoints(path) if os.path.isdir(path) else None
+    if checkpoints is None or checkpoints.newest() is None:
+        raise ConfigError(f"--workdir={folder}: no checkpoint in {path} yet; train first")
+    state, _ = checkpoints.restore(jax.eval_shape(models.method.init_state, jax.random.key(0)))
+    checkpoints.close()
+    return Trained(hparams, models, state)
 
 
 def write_samples(
@@ -37,15 +65,7 @@ def write_samples(
     Raises:
       ConfigError: no run or no checkpoint there, or an argument is out of range.
     """
-    hparams = workdir.read_hparams(folder)
-    models = experiment.build_models(hparams)
-    path = os.path.join(folder, CHECKPOINTS_FOLDER)
-    checkpoints = checkpoint.Checkpoints(path) if os.path.isdir(path) else None
-    if checkpoints is None or checkpoints.newest() is None:
-        raise ConfigError(f"--workdir={folder}: no checkpoint in {path} yet; train first")
-    like = jax.eval_shape(models.method.init_state, jax.random.key(0))
-    state, _ = checkpoints.restore(like)
-    checkpoints.close()
+    hparams, models, state = read(folder)
     try:
         samples = sample(
             models.language_model, state.generator, jax.random.key(seed),

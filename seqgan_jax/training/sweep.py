@@ -1,0 +1,232 @@
+"""Trained generators drawn at several temperatures: quality against diversity."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import matplotlib.figure
+import numpy as np
+import rich.table
+
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.metrics.diversity import CopiedFraction
+from seqgan_jax.models.teacher_forcing import log_probs
+from seqgan_jax.models.tempered import tempered
+from seqgan_jax.search.sampling import sample
+from seqgan_jax.training import experiment, trained, workdir
+from seqgan_jax.types import Array, Params, Samples
+
+Curve = list["Point"]
+
+# Okabe and Ito's colours, told apart by their markers too.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = "os^vDPX"
+
+
+class Point(NamedTuple):
+    """A generator at one temperature; all but the last in nats per token."""
+
+    temperature: float
+    nll_oracle: float
+    nll_test: float
+    entropy: float
+    copied: float
+
+    @property
+    def reverse_kl(self) -> float:
+        """KL(G || oracle) per token: NLL_oracle less the generator's own entropy."""
+        return self.nll_oracle - self.entropy
+
+
+class Sweep:
+    """Sweeps runs over one set of data.
+
+    Args of the constructor:
+      folder: any run on the data; the others have to be on the same.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._hparams = trained.read(folder).hparams
+        built = experiment.build(self._hparams)
+        self._oracle, self._test = built.oracle, built.test
+        train = jax.device_get(built.train)
+        self._copied = CopiedFraction(train.tokens, train.mask)
+
+    def temperatures(self, folder: str, temperatures: Sequence[float]) -> Curve:
+        """One run at each temperature.
+
+        Raises:
+          ConfigError: the run is on other data.
+        """
+        draw, likelihood, params = self._functions(folder)
+        curve = []
+        for temperature in temperatures:
+            samples = draw((params, temperature))
+            host = jax.device_get(samples)
+            curve.append(
+                Point(
+                    temperature,
+                    -_mean(self._judged(samples)),
+                    -_mean(likelihood((params, temperature), self._test.tokens)),
+                    -_mean(likelihood((params, temperature), samples.tokens)),
+                    self._copied(host.tokens, host.mask),
+                )
+            )
+        return curve
+
+    def mixtures(self, folder: str, low: float, shares: Sequence[float]) -> Curve:
+        """A control without training: a share of the sequences at temperature `low`, the rest at 1.
+
+        NLL_oracle is linear in such a share, NLL_test only pays its logarithm, -log(1 - share) / T,
+        so that the pair flatters whatever is half sharp and half broad. KL(G || oracle) does not.
+        The points' `temperature` is the share.
+        """
+        draw, likelihood, params = self._functions(folder)
+        length = self._hparams.data.length
+        components = [(params, 1.0), (params, low)]
+        drawn = [draw(component) for component in components]
+        judged = [self._judged(samples) for samples in drawn]
+        host = [jax.device_get(samples) for samples in drawn]
+        copied = [self._copied(samples.tokens, samples.mask) for samples in host]
+
+        def both(tokens: Array) -> np.ndarray:  # [2, B], nats a sequence
+            return np.stack([np.asarray(likelihood(c, tokens)) * length for c in components])
+
+        test, own = both(self._test.tokens), [both(samples.tokens) for samples in drawn]
+        curve = []
+        for share in shares:
+            weights = np.log([[1.0 - share], [share]])
+            entropies = [-np.logaddexp(*(lp + weights)).mean() / length for lp in own]
+            curve.append(
+                Point(
+                    share,
+                    -_mix(share, [_mean(values) for values in judged]),
+                    -np.logaddexp(*(test + weights)).mean() / length,
+                    _mix(share, entropies),
+                    _mix(share, copied),
+                )
+            )
+        return curve
+
+    def _functions(
+        self, folder: str
+    ) -> tuple[Callable[[Params], Samples], Callable[[Params, Array], Array], Params]:
+        """Draws samples and takes means over time of log-likelihoods, `[B]`; the parameters."""
+        run = trained.read(folder)
+        if run.hparams.data != self._hparams.data:
+            raise ConfigError(
+                f"{folder}: on other data ({run.hparams.data}) than the first run; sweep runs on "
+                "one set of data together"
+            )
+        language_model = tempered(run.models.language_model)
+        key = run.state.subkey("sweep")
+
+        def draw(params: Params) -> Samples:
+            return sample(
+                language_model, params, key,
+                batch_size=self._hparams.evaluation.eval_samples, length=run.hparams.data.length,
+            )  # fmt: skip
+
+        def likelihood(params: Params, tokens: Array) -> Array:
+            return log_probs(language_model, params, tokens).mean(axis=1)
+
+        return jax.jit(draw), jax.jit(likelihood), run.state.generator
+
+    def _judged(self, samples: Samples) -> Array:
+        oracle = self._oracle
+        return log_probs(oracle.language_model, oracle.params, samples.tokens).mean(axis=1)
+
+
+def _mean(values: Array) -> float:
+    return float(np.mean(values))
+
+
+def _mix(share: float, pair: Sequence[float]) -> float:
+    return float((1.0 - share) * pair[0] + share * pair[1])
+
+
+def nll_test_at(curve: Curve, nll_oracle: float) -> float | None:
+    """NLL_test where a curve crosses an NLL_oracle, interpolated; None where it does not."""
+    for one, other in itertools.pairwise(curve):
+        low, high = sorted((one.nll_oracle, other.nll_oracle))
+        if low <= nll_oracle <= high and low < high:
+            share = (nll_oracle - one.nll_oracle) / (other.nll_oracle - one.nll_oracle)
+            return one.nll_test + share * (other.nll_test - one.nll_test)
+    return None
+
+
+def table(curves: dict[str, Curve], nll_oracle: float) -> rich.table.Table:
+    """Every point; below each curve, its NLL_test at the NLL_oracle asked for."""
+    result = rich.table.Table(title="nats per token; a mixture's temperature is its sharp share")
+    result.add_column("run")
+    for name in ("temperature", "NLL_oracle", "NLL_test", "entropy", "KL(G||oracle)", "copied"):
+        result.add_column(name, justify="right")
+    for name, curve in curves.items():
+        for point in curve:
+            figures = (point.nll_oracle, point.nll_test, point.entropy, point.reverse_kl)
+            result.add_row(
+                name, f"{point.temperature:g}", *(f"{f:.3f}" for f in figures),
+                f"{point.copied:.4f}",
+            )  # fmt: skip
+        crossing = nll_test_at(curve, nll_oracle)
+        if crossing is not None:
+            result.add_row(name, "-", f"{nll_oracle:.3f}", f"{crossing:.3f}", "-", "-", "-")
+        result.add_section()
+    return result
+
+
+def write(curves: dict[str, Curve], folder: str) -> None:
+    """Writes sweep.json, every point of every curve, and sweep.png.
+
+    Raises:
+      ConfigError: the folder cannot be made or written.
+    """
+    points = {
+        name: [point._asdict() | {"reverse_kl": point.reverse_kl} for point in curve]
+        for name, curve in curves.items()
+    }
+    try:
+        os.makedirs(folder, exist_ok=True)
+        workdir.write_json(os.path.join(folder, "sweep.json"), points)
+        plot(curves, os.path.join(folder, "sweep.png"))
+    except OSError as error:
+        raise ConfigError(f"--out={folder}: cannot be written ({error.strerror})") from error
+
+
+def plot(curves: dict[str, Curve], path: str) -> None:
+    """Draws NLL_oracle against NLL_test; runs that differ in a last number share a colour."""
+    figure = matplotlib.figure.Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    groups = list(dict.fromkeys(_group(name) for name in curves))
+    labelled = set()
+    for name, curve in curves.items():
+        group = _group(name)
+        index = groups.index(group)
+        style: dict[str, Any] = {
+            "color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]
+        }  # fmt: skip
+        tests, oracles = [p.nll_test for p in curve], [p.nll_oracle for p in curve]
+        label = group if group not in labelled else None
+        labelled.add(group)
+        axes.plot(tests, oracles, "-", linewidth=1, markersize=4, label=label, **style)
+        trained_at = [p for p in curve if p.temperature == 1.0]
+        for point in trained_at:
+            axes.plot(point.nll_test, point.nll_oracle, markersize=9, **style)
+    axes.set_xlabel("NLL_test, nats per token (lower: more diverse)")
+    axes.set_ylabel("NLL_oracle, nats per token (lower: better)")
+    axes.set_title("down and to the left is better; large: temperature 1", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    root, extension = os.path.splitext(path)
+    partial = f"{root}.partial{extension}"
+    figure.savefig(partial, dpi=120)
+    os.replace(partial, path)
+
+
+def _group(name: str) -> str:
+    return re.sub(r"[-_]?\d+$", "", name)
