@@ -11,10 +11,12 @@ from seqgan_jax.methods.seqgan import (
     update_rollout_policy,
 )
 from seqgan_jax.methods.state import TrainState, init_state
+from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
 from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
 from seqgan_jax.models.teacher_forcing import log_probs, prefix_states
+from seqgan_jax.search.likelihood_ratio import likelihood_ratio_reward
 from seqgan_jax.search.rewards import constant_reward, discriminator_reward, random_reward
 from seqgan_jax.search.rollout import action_values
 from seqgan_jax.search.sampling import draw_token, sample
@@ -36,6 +38,7 @@ __all__ = [
     "__version__",
     "action_values",
     "constant_reward",
+    "density",
     "discriminator_loss",
     "discriminator_reward",
     "discriminator_step",
@@ -44,6 +47,7 @@ __all__ = [
     "gru",
     "init_oracle",
     "init_state",
+    "likelihood_ratio_reward",
     "load_oracle",
     "log_probs",
     "lstm",

@@ -5,7 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqgan_jax.methods.baselines import batch_mean, leave_one_out, update_moving_average
+from seqgan_jax.methods.baselines import (
+    batch_mean,
+    leave_one_out,
+    prefix,
+    update_moving_average,
+)
 
 VALUES = jnp.array([[1.0, 2.0], [4.0, 3.0], [4.0, 100.0]])
 ALL = jnp.ones((3, 2), bool)
@@ -47,6 +52,16 @@ def test_batch_mean(mask, expected, jitted):
 def test_leave_one_out(mask, expected, jitted):
     function = jax.jit(leave_one_out) if jitted else leave_one_out
     np.testing.assert_allclose(function(VALUES, mask), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_prefix(jitted):
+    function = jax.jit(prefix) if jitted else prefix
+    # First the mean of the others, (4 + 4) / 2 and twice (1 + 4) / 2; then the value one before.
+    expected = [[4.0, 1.0], [2.5, 4.0], [2.5, 4.0]]
+    np.testing.assert_allclose(function(VALUES, ALL), expected, rtol=1e-6)
+    np.testing.assert_allclose(function(VALUES, ENDED), expected, rtol=1e-6)
+    np.testing.assert_allclose(function(VALUES[:, :1], ALL[:, :1]), [[4.0], [2.5], [2.5]])
 
 
 @pytest.mark.parametrize("baseline", [batch_mean, leave_one_out])

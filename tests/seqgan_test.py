@@ -214,6 +214,7 @@ def test_sequences_are_all_there_are_and_unevenly_likely(model):
         (TABLE, "leave_one_out", np.nan, 2, 1.0),
         (TABLE, "leave_one_out", np.nan, 4, 1.0),
         (TABLE, "moving_average", 0.4, 2, 1.0),
+        (TABLE, "prefix", np.nan, 2, 1.0),
         # A sequence's own value is in its baseline: a share 1 / B of the gradient is lost.
         (TABLE, "batch_mean", np.nan, 2, 1 / 2),
         (TABLE, "batch_mean", np.nan, 4, 3 / 4),
@@ -235,7 +236,10 @@ def test_mean_policy_gradient_is_exact(model, baseline, average, batch_size, fac
 
 @pytest.mark.parametrize(
     ("baseline", "average", "factor"),
-    [("leave_one_out", np.nan, 1.0), ("batch_mean", np.nan, 0.5), ("moving_average", 0.4, 1.0)],
+    [
+        *[("leave_one_out", np.nan, 1.0), ("batch_mean", np.nan, 0.5)],
+        *[("moving_average", 0.4, 1.0), ("prefix", np.nan, 1.0)],
+    ],
 )
 def test_mean_policy_gradient_is_exact_where_sequences_end(baseline, average, factor):
     hparams = dataclasses.replace(UNCLIPPED, baseline=baseline)
@@ -304,6 +308,7 @@ def test_generator_step_is_its_published_pieces(model, baseline):
         ("none", 9.0, [[1.0, 2.0], [3.0, 6.0]]),
         ("batch_mean", 9.0, [[-1.0, -2.0], [1.0, 2.0]]),  # less (1 + 3) / 2 and (2 + 6) / 2
         ("leave_one_out", 9.0, [[-2.0, -4.0], [2.0, 4.0]]),  # less the other's
+        ("prefix", 9.0, [[-2.0, 1.0], [2.0, 3.0]]),  # less the other's, then less the prefix's
         ("moving_average", 0.5, [[0.5, 1.5], [2.5, 5.5]]),
         ("moving_average", np.nan, [[1.0, 2.0], [3.0, 6.0]]),  # no reward seen yet: nothing off
     ],

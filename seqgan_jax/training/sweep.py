@@ -65,8 +65,8 @@ class Sweep:
         """
         draw, likelihood, params = self._functions(folder)
         curve = []
-        for temperature in temperatures:
-            samples = draw((params, temperature))
+        for index, temperature in enumerate(temperatures):
+            samples = draw((params, temperature), index)
             host = jax.device_get(samples)
             curve.append(
                 Point(
@@ -89,7 +89,7 @@ class Sweep:
         draw, likelihood, params = self._functions(folder)
         length = self._hparams.data.length
         components = [(params, 1.0), (params, low)]
-        drawn = [draw(component) for component in components]
+        drawn = [draw(component, index) for index, component in enumerate(components)]
         judged = [self._judged(samples) for samples in drawn]
         host = [jax.device_get(samples) for samples in drawn]
         copied = [self._copied(samples.tokens, samples.mask) for samples in host]
@@ -115,7 +115,7 @@ class Sweep:
 
     def _functions(
         self, folder: str
-    ) -> tuple[Callable[[Params], Samples], Callable[[Params, Array], Array], Params]:
+    ) -> tuple[Callable[[Params, int], Samples], Callable[[Params, Array], Array], Params]:
         """Draws samples and takes means over time of log-likelihoods, `[B]`; the parameters."""
         run = trained.read(folder)
         if run.hparams.data != self._hparams.data:
@@ -126,9 +126,9 @@ class Sweep:
         language_model = tempered(run.models.language_model)
         key = run.state.subkey("sweep")
 
-        def draw(params: Params) -> Samples:
+        def draw(params: Params, index: int) -> Samples:
             return sample(
-                language_model, params, key,
+                language_model, params, jax.random.fold_in(key, index),
                 batch_size=self._hparams.evaluation.eval_samples, length=run.hparams.data.length,
             )  # fmt: skip
 
