@@ -17,6 +17,11 @@ Every phase, small: 43 s from process start to exit on the same machine, nothing
 
 import ml_collections
 
+_HALF = (  # the paper's widths of a text CNN, half its numbers
+    *((1, 50), (2, 100), (3, 100), (4, 100), (5, 100)),
+    *((6, 50), (7, 50), (8, 50), (9, 50), (10, 50), (15, 80), (20, 80)),
+)
+
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
@@ -40,99 +45,94 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.init_scale = 0.1  # every initial parameter is N(0, 0.1^2)
 
     config.discriminator = ml_collections.ConfigDict()
-    config.discriminator.kind = "text_cnn"  # or density: a language model against G's likelihood
-    config.discriminator.embed_dim = 64
+    # A language model judged against G's own likelihood, or text_cnn, the paper's
+    config.discriminator.kind = "density"
+    config.discriminator.embed_dim = 32
     config.discriminator.hidden_dim = 32  # of a density
-    config.discriminator.filters = (  # (width, number): the paper's widths, half its numbers
-        *((1, 50), (2, 100), (3, 100), (4, 100), (5, 100)),
-        *((6, 50), (7, 50), (8, 50), (9, 50), (10, 50), (15, 80), (20, 80)),
-    )
-    config.discriminator.dropout_rate = 0.25
+    config.discriminator.filters = _HALF  # of a text_cnn, like softmax_head: (width, number)
+    config.discriminator.dropout_rate = 0.3
     config.discriminator.softmax_head = False  # two output units, as in the original code
 
     config.training = ml_collections.ConfigDict()
     config.training.mle_learning_rate = 0.01  # of Adam, like the next two rates
     config.training.mle_dropout_rate = 0.0  # of the features before the output layer
-    config.training.g_learning_rate = 0.01
-    config.training.d_learning_rate = 5e-4
+    config.training.g_learning_rate = 0.003
+    config.training.d_learning_rate = 0.005
     config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
-    config.training.d_l2 = 0.2  # weight of the output layer's L2
-    # D's probability (paper), log_probability, logit, centred (2 D - 1), likelihood_ratio,
+    config.training.d_l2 = 0.0  # weight of the output layer's L2, of a text_cnn
+    # probability (the paper's D), log_probability, logit, centred (2 D - 1), likelihood_ratio,
     # constant, random
-    config.training.reward = "probability"
-    # Of the likelihood ratio: the weight of the generator's entropy, and the NLL under D (nats per
-    # token) below which nothing more is gained.
-    config.training.reward_entropy = 1.0
-    config.training.reward_min_nll = 0.0
-    config.training.baseline = "none"  # batch_mean, leave_one_out, moving_average, prefix
+    config.training.reward = "likelihood_ratio"
+    # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
+    # which nothing more is gained.
+    config.training.reward_entropy = 0.6
+    config.training.reward_min_nll = 6.5
+    config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
-    config.training.num_rollouts = 4  # N
-    config.training.rollout_chunk = 4  # rollouts live at a time: memory, not the result
+    config.training.num_rollouts = 2  # N
+    config.training.rollout_chunk = 2  # rollouts live at a time: memory, not the result
     config.training.rollout_policy = "copy"  # moving_average, frozen
     config.training.rollout_update_rate = 0.8  # share of the old policy in the moving average
 
     config.schedule = ml_collections.ConfigDict()
-    config.schedule.batch_size = 64
-    config.schedule.g_pretrain_epochs = 40
-    config.schedule.d_pretrain_steps = 8  # each: d_samples fresh negatives, d_epochs passes
-    config.schedule.rounds = 40
-    config.schedule.g_steps = 1  # a round
+    config.schedule.batch_size = 128
+    config.schedule.g_pretrain_epochs = 8
+    config.schedule.d_pretrain_steps = 60  # each: d_samples fresh negatives, d_epochs passes
+    config.schedule.rounds = 30
+    config.schedule.g_steps = 5  # a round
     config.schedule.d_steps = 1  # a round
     config.schedule.d_epochs = 1  # passes over each d-step's sequences
     config.schedule.d_samples = 2_000  # negatives, and as many positives, a d-step
     config.schedule.d_batch_size = 128  # real and generated together
 
     config.evaluation = ml_collections.ConfigDict()
-    config.evaluation.eval_every = 10  # epochs, d-steps or rounds
+    config.evaluation.eval_every = 5  # epochs, d-steps or rounds
     config.evaluation.eval_samples = 10_000
     config.evaluation.num_written = 1_000  # sequences in samples.txt
     config.evaluation.checkpoint_seconds = 60.0  # time between checkpoints
     config.evaluation.checkpoints_kept = 2
 
-    if variant == "paper":
-        config.discriminator.filters = (
-            *((1, 100), (2, 200), (3, 200), (4, 200), (5, 200)),
-            *((6, 100), (7, 100), (8, 100), (9, 100), (10, 100), (15, 160), (20, 160)),
-        )
+    if variant == "frontier":
+        config.training.mle_dropout_rate = 0.5
+        config.training.g_learning_rate = 0.002
+        config.training.reward_min_nll = 6.0
+        config.schedule.g_pretrain_epochs = 20
+        config.schedule.d_pretrain_steps = 90
+        config.schedule.rounds = 40
+    elif variant == "cnn":
+        _use_cnn(config)
+        config.training.d_learning_rate = 1e-4
+        config.training.num_rollouts = config.training.rollout_chunk = 4
+        config.schedule.batch_size = 64
+        config.schedule.g_pretrain_epochs = 25
+        config.schedule.d_pretrain_steps = 8
+        config.schedule.rounds = 60
+        config.schedule.g_steps = 1
+        config.schedule.d_samples = 1_000
+        config.evaluation.eval_every = 10
+    elif variant == "paper":
+        _use_cnn(config)
+        config.discriminator.filters = tuple((width, 2 * number) for width, number in _HALF)
         config.discriminator.softmax_head = True
         config.training.d_learning_rate = 1e-4
         config.training.num_rollouts = 16
-        config.training.rollout_chunk = 2
+        config.schedule.batch_size = 64
         config.schedule.g_pretrain_epochs = 120
         config.schedule.d_pretrain_steps = 50
         config.schedule.rounds = 200
+        config.schedule.g_steps = 1
         config.schedule.d_steps = 5
         config.schedule.d_epochs = 3
         config.schedule.d_samples = 10_000
         config.schedule.d_batch_size = 64
-        config.evaluation.eval_every = 5
-    elif variant == "frontier":
-        config.discriminator.kind = "density"
-        config.discriminator.embed_dim = 32
-        config.discriminator.dropout_rate = 0.3
-        config.training.mle_dropout_rate = 0.5
-        config.training.d_learning_rate = 0.005
-        config.training.g_learning_rate = 0.002
-        config.training.reward = "likelihood_ratio"
-        config.training.reward_entropy = 0.6
-        config.training.reward_min_nll = 6.0
-        config.training.baseline = "prefix"
-        config.training.num_rollouts = 2
-        config.training.rollout_chunk = 2
-        config.schedule.batch_size = 128
-        config.schedule.g_pretrain_epochs = 20
-        config.schedule.d_pretrain_steps = 90
-        config.schedule.rounds = 40
-        config.schedule.g_steps = 5
-        config.evaluation.eval_every = 5
     elif variant == "smoke":
         config.data.vocab_size = 200
         config.data.length = 8
         config.data.num_train = config.data.num_test = 512
         config.model.hidden_dim = 16
-        config.discriminator.embed_dim = 16
+        config.discriminator.embed_dim = config.discriminator.hidden_dim = 16
         config.discriminator.filters = ((1, 16), (2, 16), (4, 16), (8, 16))
-        config.training.num_rollouts = 4
+        config.schedule.batch_size = 64
         config.schedule.g_pretrain_epochs = 4
         config.schedule.d_pretrain_steps = 2
         config.schedule.rounds = 4
@@ -141,5 +141,19 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.evaluation.eval_samples = 512
         config.evaluation.num_written = 100
     elif variant:
-        raise ValueError(f"configs/oracle.py:{variant}: the variants are paper, frontier and smoke")
+        raise ValueError(
+            f"configs/oracle.py:{variant}: the variants are frontier, cnn, paper and smoke"
+        )
     return config
+
+
+def _use_cnn(config: ml_collections.ConfigDict) -> None:
+    """The paper's discriminator, its probability as the reward, and no baseline."""
+    config.discriminator.kind = "text_cnn"
+    config.discriminator.embed_dim = 64
+    config.discriminator.dropout_rate = 0.25
+    config.training.g_learning_rate = 0.01
+    config.training.d_l2 = 0.2
+    config.training.reward = "probability"
+    config.training.reward_entropy, config.training.reward_min_nll = 1.0, 0.0  # not used
+    config.training.baseline = "none"

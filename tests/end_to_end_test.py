@@ -95,6 +95,28 @@ def test_again_says_finished(finished, environment):
     assert "finished" in result.stdout
 
 
+def test_a_sweep_over_temperatures(finished, environment, tmp_path):
+    workdir, _ = finished
+    flags = [f"--runs={workdir}", "--temperatures=1,0.5", "--mixture=0.5", f"--out={tmp_path}/out"]
+    result = run(environment, "sweep.py", *flags)
+    assert result.returncode == 0, result.stderr
+    assert "KL(G||oracle)" in result.stdout
+    points = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert [point["temperature"] for point in points["run"]] == [1.0, 0.5]
+    sharp, broad = points["run"][1], points["run"][0]
+    assert sharp["entropy"] < broad["entropy"]
+    assert len(points["mixture"]) > 1
+    assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    for flag, words in (
+        ("--temperatures=1,cold", "--temperatures=1,cold"),
+        ("--temperatures=0", "must be above 0"),
+        ("--mixture=-1", "--mixture=-1"),
+        (f"--runs={tmp_path}/nothing", "no run there"),
+    ):
+        wrong = run(environment, "sweep.py", *flags, flag)
+        assert (wrong.returncode, words in wrong.stderr) == (2, True), wrong.stderr
+
+
 def test_samples_are_drawn_and_reproducible(finished, environment, tmp_path):
     workdir, _ = finished
     flags = [f"--workdir={workdir}", "--num=5", "--temperature=0.8", "--top_k=50", "--top_p=0.9"]
@@ -118,7 +140,7 @@ def test_samples_are_drawn_and_reproducible(finished, environment, tmp_path):
          "config.model.hidden_dim=0: must be at least 1; the nearest right value is 1"),
         (["--config=configs/oracle.py:smoke", "--config.model.hidden_dim=many"], "hidden_dim"),
         (["--config=configs/oracle.py:smoke", "--config.model.cell=lstn"], "did you mean lstm?"),
-        (["--config=configs/oracle.py:smok"], "paper, frontier and smoke"),
+        (["--config=configs/oracle.py:smok"], "frontier, cnn, paper and smoke"),
         (["--config=configs/orakel.py"], "configs/orakel.py"),
         (["--config=configs/oracle.py:smoke", "--config.data.oracle_path=no.pkl"], "no.pkl"),
         (["--config=configs/oracle.py:smoke", "--workdri=x"], "workdri"),

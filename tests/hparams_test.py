@@ -25,7 +25,7 @@ from seqgan_jax.hparams import (
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-VARIANTS = [("oracle", variant) for variant in ("", "paper", "frontier", "smoke")]
+VARIANTS = [("oracle", variant) for variant in ("", "frontier", "cnn", "paper", "smoke")]
 
 
 def config_of(name, variant):
@@ -313,7 +313,7 @@ def test_every_config_file_is_tested():
 def test_variants_differ_and_others_are_refused():
     made = [from_mapping(HParams, config_of("oracle", v).to_dict()) for _, v in VARIANTS]
     assert len(set(made)) == len(VARIANTS)
-    with pytest.raises(ValueError, match="the variants are paper, frontier and smoke"):
+    with pytest.raises(ValueError, match="the variants are frontier, cnn, paper and smoke"):
         config_of("oracle", "papers")
 
 
