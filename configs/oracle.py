@@ -101,7 +101,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.schedule.rounds = 40
     elif variant == "cnn":
         _use_cnn(config)
-        config.training.d_learning_rate = 1e-4
+        config.training.d_learning_rate = 5e-5
         config.training.num_rollouts = config.training.rollout_chunk = 4
         config.schedule.batch_size = 64
         config.schedule.g_pretrain_epochs = 25
