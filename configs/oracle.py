@@ -69,14 +69,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.reward_min_nll = 6.5
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
-    config.training.num_rollouts = 2  # N
-    config.training.rollout_chunk = 2  # rollouts live at a time: memory, not the result
+    config.training.num_rollouts = 4  # N
+    config.training.rollout_chunk = 4  # rollouts live at a time: memory, not the result
     config.training.rollout_policy = "copy"  # moving_average, frozen
     config.training.rollout_update_rate = 0.8  # share of the old policy in the moving average
 
     config.schedule = ml_collections.ConfigDict()
-    config.schedule.batch_size = 128
-    config.schedule.g_pretrain_epochs = 8
+    config.schedule.batch_size = 64
+    config.schedule.g_pretrain_epochs = 5
     config.schedule.d_pretrain_steps = 60  # each: d_samples fresh negatives, d_epochs passes
     config.schedule.rounds = 30
     config.schedule.g_steps = 5  # a round
@@ -93,17 +93,16 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.evaluation.checkpoints_kept = 2
 
     if variant == "frontier":
+        config.discriminator.dropout_rate = 0.5
         config.training.mle_dropout_rate = 0.5
         config.training.g_learning_rate = 0.002
         config.training.reward_min_nll = 6.0
-        config.schedule.g_pretrain_epochs = 20
-        config.schedule.d_pretrain_steps = 90
-        config.schedule.rounds = 40
+        config.schedule.g_pretrain_epochs = 14
+        config.schedule.d_pretrain_steps = 80
+        config.schedule.rounds = 35
     elif variant == "cnn":
         _use_cnn(config)
         config.training.d_learning_rate = 5e-5
-        config.training.num_rollouts = config.training.rollout_chunk = 4
-        config.schedule.batch_size = 64
         config.schedule.g_pretrain_epochs = 25
         config.schedule.d_pretrain_steps = 8
         config.schedule.rounds = 60
@@ -116,7 +115,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.discriminator.softmax_head = True
         config.training.d_learning_rate = 1e-4
         config.training.num_rollouts = 16
-        config.schedule.batch_size = 64
+        config.training.rollout_chunk = 2
         config.schedule.g_pretrain_epochs = 120
         config.schedule.d_pretrain_steps = 50
         config.schedule.rounds = 200
@@ -132,7 +131,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.model.hidden_dim = 16
         config.discriminator.embed_dim = config.discriminator.hidden_dim = 16
         config.discriminator.filters = ((1, 16), (2, 16), (4, 16), (8, 16))
-        config.schedule.batch_size = 64
         config.schedule.g_pretrain_epochs = 4
         config.schedule.d_pretrain_steps = 2
         config.schedule.rounds = 4
