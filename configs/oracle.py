@@ -130,6 +130,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.data.num_train = config.data.num_test = 512
         config.model.hidden_dim = 16
         config.discriminator.embed_dim = config.discriminator.hidden_dim = 16
+        config.training.reward_min_nll = 4.0
         config.discriminator.filters = ((1, 16), (2, 16), (4, 16), (8, 16))
         config.schedule.g_pretrain_epochs = 4
         config.schedule.d_pretrain_steps = 2

@@ -7,6 +7,7 @@ its record is made, so a bad value ends a run before anything is compiled.
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -163,16 +164,40 @@ class HParams(Checked):
                     f"{name}={value}: more than the {bound} sequences of {why}; "
                     f"the nearest right value is {bound}"
                 )
-        baseline = self.training.baseline
-        if baseline in ("leave_one_out", "prefix") and self.schedule.batch_size < 2:
+        self._check_players()
+
+    def _check_players(self) -> None:
+        """Refuses what would silently do nothing."""
+        training, kind = self.training, self.discriminator.kind
+        baseline, alone = training.baseline, self.schedule.batch_size < 2
+        if baseline in ("batch_mean", "leave_one_out", "prefix") and alone:
             raise ConfigError(
                 f"schedule.batch_size=1: training.baseline={baseline} needs at least 2"
             )
-        kind = self.discriminator.kind
-        if self.training.reward == "likelihood_ratio" and kind != "density":
+        if training.reward == "constant" and baseline != "none":
+            raise ConfigError(
+                f"training.baseline={baseline!r}: takes all of a constant reward away; give none"
+            )
+        if kind == "density":
+            if training.d_l2 > 0.0:
+                raise ConfigError(
+                    f"training.d_l2={training.d_l2}: a density has no penalty; give 0"
+                )
+            if self.discriminator.softmax_head:
+                raise ConfigError("discriminator.softmax_head=True: a density has none; give False")
+        if training.reward != "likelihood_ratio":
+            return
+        if kind != "density":
             raise ConfigError(
                 f"training.reward='likelihood_ratio': a discriminator of kind {kind} knows no "
-                "likelihood; give discriminator.kind=density"
+                "likelihood; give discriminator.kind=density, or another reward"
+            )
+        uniform = math.log(self.data.vocab_size)
+        if training.reward_min_nll >= uniform:
+            raise ConfigError(
+                f"training.reward_min_nll={training.reward_min_nll}: not below the NLL of uniform "
+                f"tokens, ln(data.vocab_size) = {uniform:.2f}, so no sequence would earn more than "
+                "another; give less"
             )
 
 

@@ -128,10 +128,15 @@ def test_a_failed_start_says_why():
         startup.measure(command, steps=1, tokens=1, runs=1)
 
 
-def test_another_cell_than_the_plain_reference_s_is_refused():
-    gru = dataclasses.replace(SMALL, model=dataclasses.replace(SMALL.model, cell="gru"))
-    with pytest.raises(ConfigError, match=r"config\.model\.cell=gru"):
-        next(report.measure(gru, ["nll"], LIMITS, plain_reference, [], 1))
+@pytest.mark.parametrize(
+    ("section", "field", "value"), [("model", "cell", "gru"), ("discriminator", "kind", "density")]
+)
+def test_other_models_than_the_plain_reference_s_are_refused(section, field, value):
+    changed = dataclasses.replace(getattr(SMALL, section), **{field: value})
+    training = dataclasses.replace(SMALL.training, d_l2=0.0)
+    hparams = dataclasses.replace(SMALL, training=training, **{section: changed})
+    with pytest.raises(ConfigError, match=rf"config\.{section}\.{field}={value}"):
+        next(report.measure(hparams, ["nll"], LIMITS, plain_reference, [], 1))
 
 
 def test_phases_are_chosen_by_name():

@@ -11,14 +11,16 @@ import numpy as np
 import optax
 import pytest
 
+from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.losses import discriminator_loss
+from seqgan_jax.methods.seqgan import reward_of, seqgan
 from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
 from seqgan_jax.models.teacher_forcing import log_probs
 from seqgan_jax.search.likelihood_ratio import against_generator, likelihood_ratio_reward
 from seqgan_jax.search.rewards import discriminator_reward
-from seqgan_jax.types import LanguageModel, mask_until_end
+from seqgan_jax.types import LabelledBatch, LanguageModel, Samples, mask_until_end
 
 V, T = 3, 3
 ENDING = gru(V, 2, 3, end_token=2, pad_token=0, init_scale=1.0)
@@ -230,6 +232,63 @@ def test_dropout_keeps_the_features_expectation():
     error = dropped.std() / np.sqrt(len(dropped))
     assert dropped.std() > 1e-5
     assert abs(dropped.mean() - kept) < 5 * error
+
+
+def test_the_wrong_kind_of_classifier_is_refused():
+    classifier = text_cnn(V, 3, ((2, 4),))
+    with pytest.raises(ValueError, match="a likelihood ratio needs a density"):
+        likelihood_ratio_reward(classifier, {}, TABLE, table(0))
+    with pytest.raises(ValueError, match="is no density"):
+        seqgan(TABLE, classifier, TrainingHParams(reward="likelihood_ratio"))
+    with pytest.raises(ValueError, match="gives a log-density"):
+        discriminator_reward(density(TABLE), table(0))
+
+
+def test_padding_further_changes_neither_step():
+    """With an end token: what stands behind it counts in neither player's likelihood."""
+    hparams = TrainingHParams(reward="likelihood_ratio", baseline="prefix", reward_entropy=0.5)
+    tokens = ALL[:: len(ALL) // 6]
+    mask = mask_until_end(tokens, ENDING.end_token)
+    tokens = jnp.where(mask, tokens, ENDING.pad_token)
+    labels = (jnp.arange(len(tokens)) % 2).astype(jnp.float32)
+    method = seqgan(ENDING, density(ENDING), hparams)
+    state = method.init_state(jax.random.key(0))
+    wide = [jnp.pad(leaf, ((0, 0), (0, 2))) for leaf in (tokens, mask)]
+    one, _ = jax.jit(method.discriminator_step)(state, LabelledBatch(tokens, mask, labels))
+    other, _ = jax.jit(method.discriminator_step)(state, LabelledBatch(*wide, labels))
+    for a, b in zip(
+        jax.tree.leaves(one.d_opt_state), jax.tree.leaves(other.d_opt_state), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    reward = reward_of(state, language_model=ENDING, classifier=density(ENDING), hparams=hparams)
+    np.testing.assert_allclose(reward(tokens, mask), reward(*wide), rtol=1e-4, atol=1e-5)
+
+
+def test_a_step_traces_once_and_is_the_same_under_vmap():
+    hparams = TrainingHParams(reward="likelihood_ratio", baseline="prefix", num_rollouts=2)
+    method = seqgan(TABLE, density(TABLE), hparams)
+    states = jax.vmap(method.init_state)(jax.random.split(jax.random.key(0), 2))
+    batch = Samples(ALL[:4], WHOLE[:4])
+    step = jax.jit(method.generator_step)
+    both, _ = jax.jit(jax.vmap(method.generator_step, in_axes=(0, None)))(states, batch)
+    first = jax.tree.map(lambda leaf: leaf[0], states)
+    after, metrics = step(first, batch)
+    step(after, batch)
+    assert step._cache_size() == 1
+    assert all(np.isfinite(value) for value in metrics.values())
+    np.testing.assert_allclose(both.generator[0], after.generator, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: density(TABLE, 0.5),
+        lambda: seqgan(TABLE, density(TABLE), TrainingHParams(mle_dropout_rate=0.5)),
+    ],
+)
+def test_dropout_is_refused_when_the_model_is_bound(make):
+    with pytest.raises(ValueError, match=r"dropout_rate=0\.5: the language model gives no"):
+        make()
 
 
 def test_dropout_of_a_model_without_features_is_refused():

@@ -265,6 +265,13 @@ USES = {
 }
 
 
+def test_dropout_of_maximum_likelihood_asks_for_a_key_of_its_own(asked):
+    method = seqgan(MODEL, text_cnn(ROWS, 2, ((2, 2),)), TrainingHParams(mle_dropout_rate=0.5))
+    state = jax.eval_shape(method.init_state, jax.random.key(0))
+    jax.eval_shape(method.pretrain_generator_step, state, DATA)
+    assert [use for use, _ in asked] == ["mle_dropout"]
+
+
 @pytest.mark.parametrize(("name", "uses"), USES.items())
 def test_keys_that_a_step_uses(asked, name, uses):
     state = jax.eval_shape(METHOD.init_state, jax.random.key(0))

@@ -224,6 +224,35 @@ def test_a_value_out_of_range_is_refused_with_the_nearest(fields, message):
             "the nearest right value is 8",
         ),
         (
+            {"schedule": {"batch_size": 1}, "training": {"baseline": "prefix"}},
+            "schedule.batch_size=1: training.baseline=prefix needs at least 2",
+        ),
+        (
+            {"training": {"reward": "constant", "baseline": "prefix"}},
+            "training.baseline='prefix': takes all of a constant reward away; give none",
+        ),
+        (
+            {"discriminator": {"kind": "density"}},
+            "training.d_l2=0.2: a density has no penalty; give 0",
+        ),
+        (
+            {"discriminator": {"kind": "density", "softmax_head": True}, "training": {"d_l2": 0.0}},
+            "discriminator.softmax_head=True: a density has none; give False",
+        ),
+        (
+            {"training": {"reward": "likelihood_ratio"}},
+            "training.reward='likelihood_ratio': a discriminator of kind text_cnn knows no",
+        ),
+        (
+            {
+                "data": {"vocab_size": 20},
+                "discriminator": {"kind": "density"},
+                "training": {"reward": "likelihood_ratio", "d_l2": 0.0, "reward_min_nll": 3.0},
+            },
+            "training.reward_min_nll=3.0: not below the NLL of uniform tokens, "
+            "ln(data.vocab_size) = 3.00",
+        ),
+        (
             {"schedule": {"batch_size": 1}, "training": {"baseline": "leave_one_out"}},
             "schedule.batch_size=1: training.baseline=leave_one_out needs at least 2",
         ),
@@ -245,6 +274,10 @@ def test_sections_that_contradict_each_other_are_refused(sections, message):
         {"schedule": {"batch_size": 1}},
         {"schedule": {"g_pretrain_epochs": 0, "d_pretrain_steps": 0, "rounds": 0, "d_steps": 0}},
         {"training": {"rollout_update_rate": 1.0, "d_l2": 0.0, "baseline_decay": 0.0}},
+        {
+            "discriminator": {"kind": "density", "filters": ((99, 1),)},  # a density has no filters
+            "training": {"d_l2": 0.0},
+        },
         {"discriminator": {"dropout_rate": 0.0}},
     ],
 )

@@ -22,7 +22,9 @@ TINY = hp.HParams(
     ),
     model=hp.ModelHParams(embed_dim=4, hidden_dim=5),
     discriminator=hp.DiscriminatorHParams(kind="density", embed_dim=4, hidden_dim=4),
-    training=hp.TrainingHParams(num_rollouts=2, reward="likelihood_ratio", mle_dropout_rate=0.2),
+    training=hp.TrainingHParams(
+        num_rollouts=2, reward="likelihood_ratio", mle_dropout_rate=0.2, d_l2=0.0
+    ),
     schedule=hp.ScheduleHParams(
         batch_size=8, g_pretrain_epochs=2, d_pretrain_steps=1, rounds=1, d_steps=1, d_epochs=1,
         d_samples=16, d_batch_size=8,

@@ -42,9 +42,10 @@ def leave_one_out(action_values: Array, mask: Array) -> Array:
 def prefix(action_values: Array, mask: Array) -> Array:
     """The value of the prefix before each token, as Monte Carlo search already found it.
 
-    Q of the token before is the mean reward of completions of Y_1:t-1, drawn without regard to y_t:
-    an unbiased estimate of V(Y_1:t-1). What a sequence's past earned or lost is no longer held
-    against its next token. The first token has no prefix: `leave_one_out` stands in.
+    Q of the token before is the mean reward of completions of Y_1:t-1, drawn without regard to y_t,
+    so it turns no gradient: an estimate of V(Y_1:t-1) under the rollout policy (the same idea for
+    language models: VinePPO, arXiv 2410.01679). What a sequence's past earned or lost is no longer
+    held against its next token. The first token has no prefix: `leave_one_out` stands in.
 
     Args:
       action_values: Q. `[B, T]`, B >= 2.

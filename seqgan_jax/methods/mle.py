@@ -28,15 +28,14 @@ def pretrain_generator_step(
       hparams: the optimiser's settings.
 
     Returns:
-      The next state, and the scalars `mle_loss` (nats per token) and `mle_grad_norm` (before
-      clipping).
+      The next state, and the scalars `mle_loss` (nats per token, with dropout on, if there is any)
+      and `mle_grad_norm` (before clipping).
     """
 
     def loss_of(params: Params) -> jax.Array:
-        key = state.subkey("mle_dropout")
-        log_likelihood = log_probs(
-            language_model, params, batch.tokens, hparams.mle_dropout_rate, key
-        )
+        rate = hparams.mle_dropout_rate
+        key = state.subkey("mle_dropout") if rate > 0.0 else None
+        log_likelihood = log_probs(language_model, params, batch.tokens, rate, key)
         return mle_loss(log_likelihood, batch.mask)
 
     loss, grads = jax.value_and_grad(loss_of)(state.generator)

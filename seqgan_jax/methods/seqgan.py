@@ -192,7 +192,18 @@ def update_rollout_policy(state: TrainState, *, hparams: TrainingHParams) -> Tra
 def seqgan(
     language_model: LanguageModel, classifier: SequenceClassifier, hparams: TrainingHParams
 ) -> Method:
-    """SeqGAN's functions, bound to their models and settings."""
+    """SeqGAN's functions, bound to their models and settings.
+
+    Raises:
+      ValueError: the settings ask for what the models do not give.
+    """
+    if hparams.reward == "likelihood_ratio" and not classifier.is_density:
+        raise ValueError("reward='likelihood_ratio': the classifier is no density")
+    if hparams.mle_dropout_rate > 0.0 and language_model.features is None:
+        raise ValueError(
+            f"mle_dropout_rate={hparams.mle_dropout_rate}: the language model gives no `features` "
+            "and `output` to drop from; give 0"
+        )
     players: dict[str, Any] = {
         "language_model": language_model, "classifier": classifier, "hparams": hparams
     }  # fmt: skip

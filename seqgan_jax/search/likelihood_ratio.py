@@ -75,7 +75,12 @@ def likelihood_ratio_reward(
 
     Returns:
       A reward; dropout is off, and no gradient is meant to flow through it.
+
+    Raises:
+      ValueError: the classifier gives a logit instead.
     """
+    if not classifier.is_density:
+        raise ValueError("the classifier gives a logit; a likelihood ratio needs a density")
 
     def reward(tokens: Array, mask: Array) -> Array:
         def judge(rows: Samples) -> Array:

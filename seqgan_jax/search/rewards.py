@@ -33,8 +33,13 @@ def discriminator_reward(
       A reward; dropout is off.
 
     Raises:
-      ValueError: no such map.
+      ValueError: no such map, or the classifier gives a log-density, which is no logit.
     """
+    if classifier.is_density:
+        raise ValueError(
+            "the classifier gives a log-density; set it against the generator first, or use "
+            "likelihood_ratio_reward"
+        )
     if logit_map not in LOGIT_MAPS:
         raise ValueError(f"logit_map={logit_map!r}: must be one of {', '.join(LOGIT_MAPS)}")
 
