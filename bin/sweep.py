@@ -1,9 +1,10 @@
 """Draws trained generators at several temperatures: `python bin/sweep.py --runs=runs/a,runs/b`.
 
-Prints quality (NLL_oracle) beside diversity (NLL_test);
---out=FOLDER keeps sweep.json and sweep.png.
+Prints quality (NLL_oracle) beside diversity (NLL_test); with --out=FOLDER, keeps them in sweep.json
+and sweep.png.
 """
 
+import math
 import os
 
 from absl import flags
@@ -19,33 +20,44 @@ MIXTURE = flags.DEFINE_float(
 AT = flags.DEFINE_float("at", 8.7, "NLL_oracle at which curves are compared.")
 OUT = flags.DEFINE_string("out", None, "Folder for sweep.json and sweep.png.")
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+_CONTROL = "mixture"
 
 
-def read_temperatures() -> list[float]:
+def positive(flag: str, text: str) -> float:
     try:
-        values = [float(value) for value in TEMPERATURES.value]
-    except ValueError as error:
-        raise ConfigError(f"--temperatures={','.join(TEMPERATURES.value)}: {error}") from error
-    if not values or min(values) <= 0.0:
-        raise ConfigError(f"--temperatures={','.join(TEMPERATURES.value)}: must be above 0")
-    return values
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise ConfigError(f"--{flag}={text}: must be a number above 0")
+    return value
+
+
+def names_of(folders: list[str]) -> dict[str, str]:
+    names = {os.path.basename(os.path.normpath(folder)): folder for folder in folders}
+    if len(names) < len(folders) or _CONTROL in names or not all(folders):
+        raise ConfigError(
+            f"--runs={','.join(folders)}: give folders of different last names, none of them "
+            f"{_CONTROL}; they are the names in table and picture"
+        )
+    return names
 
 
 def main() -> None:
-    temperatures, console = read_temperatures(), command_line.console()
-    if MIXTURE.value is not None and not MIXTURE.value > 0.0:
-        raise ConfigError(f"--mixture={MIXTURE.value}: must be above 0")
-    curves, sweeper = {}, sweep.Sweep(RUNS.value[0])
-    for folder in RUNS.value:
-        console.print(f"{folder}: {len(temperatures)} temperatures", highlight=False)
-        curves[os.path.basename(os.path.normpath(folder))] = sweeper.temperatures(
-            folder, temperatures
-        )
-    if MIXTURE.value is not None:
-        curves["mixture"] = sweeper.mixtures(RUNS.value[0], MIXTURE.value, _SHARES)
-    console.print(sweep.table(curves, AT.value))
+    temperatures = [positive("temperatures", text) for text in TEMPERATURES.value]
+    low = None if MIXTURE.value is None else positive("mixture", str(MIXTURE.value))
+    names, console = names_of(RUNS.value), command_line.console()
+    sweeper, curves = sweep.Sweep(RUNS.value), {}
+    for name, folder in names.items():
+        curves[name] = sweeper.temperatures(folder, temperatures)
+        console.print(f"{name}: {len(curves[name])} temperatures", highlight=False)
+        if OUT.value:  # at once, so that what is measured is never lost
+            sweep.write(sweeper.real, curves, OUT.value)
+    if low is not None:
+        curves[_CONTROL] = sweeper.mixtures(RUNS.value[0], low, _SHARES)
+    console.print(sweep.table(sweeper.real, curves, AT.value))
     if OUT.value:
-        sweep.write(curves, OUT.value)
+        sweep.write(sweeper.real, curves, OUT.value)
 
 
 if __name__ == "__main__":

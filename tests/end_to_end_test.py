@@ -101,15 +101,17 @@ def test_a_sweep_over_temperatures(finished, environment, tmp_path):
     result = run(environment, "sweep.py", *flags)
     assert result.returncode == 0, result.stderr
     assert "KL(G||oracle)" in result.stdout
-    points = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    points = json.loads((tmp_path / "out" / "sweep.json").read_text())["curves"]
     assert [point["temperature"] for point in points["run"]] == [1.0, 0.5]
     sharp, broad = points["run"][1], points["run"][0]
     assert sharp["entropy"] < broad["entropy"]
     assert len(points["mixture"]) > 1
     assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
     for flag, words in (
-        ("--temperatures=1,cold", "--temperatures=1,cold"),
-        ("--temperatures=0", "must be above 0"),
+        ("--temperatures=1,cold", "--temperatures=cold"),
+        ("--temperatures=0", "must be a number above 0"),
+        ("--temperatures=1,nan", "--temperatures=nan"),
+        (f"--runs={workdir},{workdir}", "different last names"),
         ("--mixture=-1", "--mixture=-1"),
         (f"--runs={tmp_path}/nothing", "no run there"),
     ):

@@ -44,7 +44,7 @@ def run(tmp_path_factory):
 def test_each_temperature_by_hand(run):
     built, state = experiment.build(TINY), trained.read(run).state
     model = built.models.language_model
-    (point,) = sweep.Sweep(run).temperatures(run, [0.5])
+    (point,) = sweep.Sweep([run]).temperatures(run, [0.5])
     drawn = sample(
         model, state.generator, jax.random.fold_in(state.subkey("sweep"), 0), batch_size=32,
         length=4, temperature=0.5,
@@ -68,12 +68,17 @@ def test_each_temperature_by_hand(run):
 
 
 def test_a_mixture_lies_between_its_components(run):
-    sweeper = sweep.Sweep(run)
-    one, low = sweeper.temperatures(run, [1.0, 0.5])
+    sweeper = sweep.Sweep([run])
+    low, one = sweeper.temperatures(run, [0.5, 1.0])[::-1]
     none, half, all_low = sweeper.mixtures(run, 0.5, [1e-9, 0.5, 1.0 - 1e-9])
-    np.testing.assert_allclose(none[1:], one[1:], rtol=1e-5)
-    np.testing.assert_allclose(all_low[1:], low[1:], rtol=1e-5)
-    assert half.nll_oracle == pytest.approx((one.nll_oracle + low.nll_oracle) / 2)
+    # Held-out data are the same; samples are others, 32 of them.
+    np.testing.assert_allclose(
+        [none.nll_test, all_low.nll_test], [one.nll_test, low.nll_test], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        [none.entropy, all_low.entropy], [one.entropy, low.entropy], atol=0.3
+    )
+    assert half.nll_oracle == pytest.approx((none.nll_oracle + all_low.nll_oracle) / 2)
     # log(p / 2 + q / 2) is at least log p - log 2: at most log(2) / T more than the better of both.
     assert half.nll_test <= min(one.nll_test, low.nll_test) + np.log(2.0) / 4 + 1e-6
     test = experiment.build(TINY).test.tokens
@@ -97,20 +102,30 @@ def test_other_data_are_refused(run, tmp_path):
     hparams = hp.from_mapping(hp.HParams, other)
     folder = str(tmp_path / "other")
     Trainer(hparams, folder, rich.console.Console(file=io.StringIO())).run()
-    with pytest.raises(ConfigError, match="on other data"):
-        sweep.Sweep(run).temperatures(folder, [1.0])
+    with pytest.raises(ConfigError, match=r"on other data than .*data\.seed: 0 != 1"):
+        sweep.Sweep([run, folder])
 
 
-def test_what_is_written(run, tmp_path):
-    curve = sweep.Sweep(run).temperatures(run, [1.0, 0.5])
-    sweep.write({"a-1": curve, "a-2": curve, "b": curve}, str(tmp_path / "out"))
+def test_what_is_written_and_printed(run, tmp_path):
+    sweeper = sweep.Sweep([run])
+    curve = sweeper.temperatures(run, [0.5, 1.0])
+    assert [point.temperature for point in curve] == [1.0, 0.5]
+    sweep.write(sweeper.real, {"a-1": curve, "a-2": curve, "b": curve}, str(tmp_path / "out"))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sweep.json", "sweep.png"]
-    points = json.loads((tmp_path / "out" / "sweep.json").read_text())
-    assert points["b"][0]["nll_oracle"] == curve[0].nll_oracle
-    assert points["b"][0]["reverse_kl"] == pytest.approx(curve[0].reverse_kl)
+    written = json.loads((tmp_path / "out" / "sweep.json").read_text())
+    assert written["curves"]["b"][0]["nll_oracle"] == curve[0].nll_oracle
+    assert written["curves"]["b"][0]["reverse_kl"] == pytest.approx(curve[0].reverse_kl)
+    built = experiment.build(TINY)
+    oracle, test = built.oracle, built.test
+    floor = -log_probs(oracle.language_model, oracle.params, test.tokens).mean()
+    assert written["real"]["floor"] == pytest.approx(float(floor), rel=1e-5)
+    screen = rich.console.Console(file=io.StringIO(), width=150)
+    screen.print(sweep.table(sweeper.real, {"b": curve}, curve[0].nll_oracle))
+    for figure in (floor, curve[1].nll_test - floor, curve[1].reverse_kl):
+        assert f"{figure:.3f}" in screen.file.getvalue()
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--out="):
-        sweep.write({"a": curve}, str(tmp_path / "file"))
+        sweep.write(sweeper.real, {"a": curve}, str(tmp_path / "file"))
 
 
 def test_dropout_of_maximum_likelihood_is_drawn_from_the_step(run):

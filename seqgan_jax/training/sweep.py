@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,12 +14,13 @@ import numpy as np
 import rich.table
 
 from seqgan_jax.checked import ConfigError
+from seqgan_jax.hparams import differences, to_dict
 from seqgan_jax.metrics.diversity import CopiedFraction
 from seqgan_jax.models.teacher_forcing import log_probs
 from seqgan_jax.models.tempered import tempered
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import experiment, trained, workdir
-from seqgan_jax.types import Array, Params, Samples
+from seqgan_jax.types import Array, Samples
 
 Curve = list["Point"]
 
@@ -29,7 +30,7 @@ _MARKERS = "os^vDPX"
 
 
 class Point(NamedTuple):
-    """A generator at one temperature; all but the last in nats per token."""
+    """A generator at one temperature; likelihoods and entropy in nats per token."""
 
     temperature: float
     nll_oracle: float
@@ -43,37 +44,59 @@ class Point(NamedTuple):
         return self.nll_oracle - self.entropy
 
 
+class RealData(NamedTuple):
+    """What held-out real data have: the oracle's own NLL, its floor, and their copied share."""
+
+    floor: float
+    copied: float
+
+
 class Sweep:
     """Sweeps runs over one set of data.
 
     Args of the constructor:
-      folder: any run on the data; the others have to be on the same.
+      folders: of the runs.
+
+    Raises:
+      ConfigError: one of them holds no run, no checkpoint, or is on other data than the first.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._hparams = trained.read(folder).hparams
+    def __init__(self, folders: Sequence[str]) -> None:
+        self._runs = {folder: trained.read(folder) for folder in folders}
+        self._hparams = self._runs[folders[0]].hparams
+        for folder, run in self._runs.items():
+            found = differences(to_dict(self._hparams.data), to_dict(run.hparams.data), "data.")
+            if found:
+                raise ConfigError(
+                    f"--runs: {folder} is on other data than {folders[0]} ({'; '.join(found)}); "
+                    "sweep runs on one set of data together"
+                )
         built = experiment.build(self._hparams)
         self._oracle, self._test = built.oracle, built.test
-        train = jax.device_get(built.train)
+        train, test = jax.device_get((built.train, built.test))
         self._copied = CopiedFraction(train.tokens, train.mask)
+        self.real = RealData(-_mean(self._judged(built.test)), self._copied(test.tokens, test.mask))
 
     def temperatures(self, folder: str, temperatures: Sequence[float]) -> Curve:
-        """One run at each temperature.
+        """One run at each temperature, the highest first.
 
-        Raises:
-          ConfigError: the run is on other data.
+        Args:
+          folder: one of the constructor's.
+          temperatures: divide the logits.
+
+        Returns:
+          A point a temperature, on `eval_samples` fresh sequences and all held-out ones.
         """
-        draw, likelihood, params = self._functions(folder)
         curve = []
-        for index, temperature in enumerate(temperatures):
-            samples = draw((params, temperature), index)
+        for index, temperature in enumerate(sorted(temperatures, reverse=True)):
+            samples = self._draw(folder, temperature, "sweep", index)
             host = jax.device_get(samples)
             curve.append(
                 Point(
                     temperature,
                     -_mean(self._judged(samples)),
-                    -_mean(likelihood((params, temperature), self._test.tokens)),
-                    -_mean(likelihood((params, temperature), samples.tokens)),
+                    -_mean(self._likelihood(folder, temperature, self._test)),
+                    -_mean(self._likelihood(folder, temperature, samples)),
                     self._copied(host.tokens, host.mask),
                 )
             )
@@ -84,20 +107,27 @@ class Sweep:
 
         NLL_oracle is linear in such a share, NLL_test only pays its logarithm, -log(1 - share) / T,
         so that the pair flatters whatever is half sharp and half broad. KL(G || oracle) does not.
-        The points' `temperature` is the share.
+
+        Args:
+          folder: one of the constructor's.
+          low: the sharp part's temperature.
+          shares: of the sharp part, each strictly between 0 and 1.
+
+        Returns:
+          A point a share, which stands in the place of its temperature.
         """
-        draw, likelihood, params = self._functions(folder)
-        length = self._hparams.data.length
-        components = [(params, 1.0), (params, low)]
-        drawn = [draw(component, index) for index, component in enumerate(components)]
-        judged = [self._judged(samples) for samples in drawn]
+        both = (1.0, low)
+        drawn = [self._draw(folder, t, "mixture", index) for index, t in enumerate(both)]
+        judged = [_mean(self._judged(samples)) for samples in drawn]
         host = [jax.device_get(samples) for samples in drawn]
         copied = [self._copied(samples.tokens, samples.mask) for samples in host]
+        length = self._hparams.data.length
 
-        def both(tokens: Array) -> np.ndarray:  # [2, B], nats a sequence
-            return np.stack([np.asarray(likelihood(c, tokens)) * length for c in components])
+        def log_likelihoods(samples: Samples) -> np.ndarray:  # [2, B], nats a sequence
+            each = [np.asarray(self._likelihood(folder, t, samples)) for t in both]
+            return np.stack(each) * length
 
-        test, own = both(self._test.tokens), [both(samples.tokens) for samples in drawn]
+        test, own = log_likelihoods(self._test), [log_likelihoods(samples) for samples in drawn]
         curve = []
         for share in shares:
             weights = np.log([[1.0 - share], [share]])
@@ -105,37 +135,27 @@ class Sweep:
             curve.append(
                 Point(
                     share,
-                    -_mix(share, [_mean(values) for values in judged]),
-                    -np.logaddexp(*(test + weights)).mean() / length,
+                    -_mix(share, judged),
+                    float(-np.logaddexp(*(test + weights)).mean() / length),
                     _mix(share, entropies),
                     _mix(share, copied),
                 )
             )
         return curve
 
-    def _functions(
-        self, folder: str
-    ) -> tuple[Callable[[Params, int], Samples], Callable[[Params, Array], Array], Params]:
-        """Draws samples and takes means over time of log-likelihoods, `[B]`; the parameters."""
-        run = trained.read(folder)
-        if run.hparams.data != self._hparams.data:
-            raise ConfigError(
-                f"{folder}: on other data ({run.hparams.data}) than the first run; sweep runs on "
-                "one set of data together"
-            )
-        language_model = tempered(run.models.language_model)
-        key = run.state.subkey("sweep")
+    def _draw(self, folder: str, temperature: float, use: str, index: int) -> Samples:
+        run = self._runs[folder]
+        return sample(
+            tempered(run.models.language_model), (run.state.generator, temperature),
+            jax.random.fold_in(run.state.subkey(use), index),
+            batch_size=self._hparams.evaluation.eval_samples, length=self._hparams.data.length,
+        )  # fmt: skip
 
-        def draw(params: Params, index: int) -> Samples:
-            return sample(
-                language_model, params, jax.random.fold_in(key, index),
-                batch_size=self._hparams.evaluation.eval_samples, length=run.hparams.data.length,
-            )  # fmt: skip
-
-        def likelihood(params: Params, tokens: Array) -> Array:
-            return log_probs(language_model, params, tokens).mean(axis=1)
-
-        return jax.jit(draw), jax.jit(likelihood), run.state.generator
+    def _likelihood(self, folder: str, temperature: float, samples: Samples) -> Array:
+        """Means over time of log-likelihoods, `[B]`."""
+        run = self._runs[folder]
+        params = run.state.generator, temperature
+        return log_probs(tempered(run.models.language_model), params, samples.tokens).mean(axis=1)
 
     def _judged(self, samples: Samples) -> Array:
         oracle = self._oracle
@@ -160,27 +180,32 @@ def nll_test_at(curve: Curve, nll_oracle: float) -> float | None:
     return None
 
 
-def table(curves: dict[str, Curve], nll_oracle: float) -> rich.table.Table:
+def table(real: RealData, curves: dict[str, Curve], nll_oracle: float) -> rich.table.Table:
     """Every point; below each curve, its NLL_test at the NLL_oracle asked for."""
     result = rich.table.Table(title="nats per token; a mixture's temperature is its sharp share")
     result.add_column("run")
-    for name in ("temperature", "NLL_oracle", "NLL_test", "entropy", "KL(G||oracle)", "copied"):
+    for name in ("temperature", "NLL_oracle", "NLL_test", "entropy"):
         result.add_column(name, justify="right")
+    for name in ("KL(oracle||G)", "KL(G||oracle)", "copied"):
+        result.add_column(name, justify="right")
+    result.add_row("real data", "-", f"{real.floor:.3f}", *["-"] * 4, f"{real.copied:.4f}")
+    result.add_section()
     for name, curve in curves.items():
         for point in curve:
-            figures = (point.nll_oracle, point.nll_test, point.entropy, point.reverse_kl)
+            figures = (point.nll_oracle, point.nll_test, point.entropy)
+            distances = (point.nll_test - real.floor, point.reverse_kl)
             result.add_row(
-                name, f"{point.temperature:g}", *(f"{f:.3f}" for f in figures),
+                name, f"{point.temperature:g}", *(f"{f:.3f}" for f in (*figures, *distances)),
                 f"{point.copied:.4f}",
             )  # fmt: skip
         crossing = nll_test_at(curve, nll_oracle)
         if crossing is not None:
-            result.add_row(name, "-", f"{nll_oracle:.3f}", f"{crossing:.3f}", "-", "-", "-")
+            result.add_row(name, "-", f"{nll_oracle:.3f}", f"{crossing:.3f}", *["-"] * 4)
         result.add_section()
     return result
 
 
-def write(curves: dict[str, Curve], folder: str) -> None:
+def write(real: RealData, curves: dict[str, Curve], folder: str) -> None:
     """Writes sweep.json, every point of every curve, and sweep.png.
 
     Raises:
@@ -192,14 +217,15 @@ def write(curves: dict[str, Curve], folder: str) -> None:
     }
     try:
         os.makedirs(folder, exist_ok=True)
-        workdir.write_json(os.path.join(folder, "sweep.json"), points)
+        values = {"real": real._asdict(), "curves": points}
+        workdir.write_json(os.path.join(folder, "sweep.json"), values)
         plot(curves, os.path.join(folder, "sweep.png"))
     except OSError as error:
         raise ConfigError(f"--out={folder}: cannot be written ({error.strerror})") from error
 
 
 def plot(curves: dict[str, Curve], path: str) -> None:
-    """Draws NLL_oracle against NLL_test; runs that differ in a last number share a colour."""
+    """Draws NLL_oracle against NLL_test; runs named alike but for a last -NUMBER share a colour."""
     figure = matplotlib.figure.Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.add_subplot()
     groups = list(dict.fromkeys(_group(name) for name in curves))
@@ -229,4 +255,4 @@ def plot(curves: dict[str, Curve], path: str) -> None:
 
 
 def _group(name: str) -> str:
-    return re.sub(r"[-_]?\d+$", "", name)
+    return re.sub(r"[-_]\d+$", "", name)
