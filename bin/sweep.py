@@ -5,7 +5,6 @@ and sweep.png.
 """
 
 import math
-import os
 
 from absl import flags
 
@@ -20,7 +19,6 @@ MIXTURE = flags.DEFINE_float(
 AT = flags.DEFINE_float("at", 8.7, "NLL_oracle at which curves are compared.")
 OUT = flags.DEFINE_string("out", None, "Folder for sweep.json and sweep.png.")
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
-_CONTROL = "mixture"
 
 
 def positive(flag: str, text: str) -> float:
@@ -33,20 +31,10 @@ def positive(flag: str, text: str) -> float:
     return value
 
 
-def names_of(folders: list[str]) -> dict[str, str]:
-    names = {os.path.basename(os.path.normpath(folder)): folder for folder in folders}
-    if len(names) < len(folders) or _CONTROL in names or not all(folders):
-        raise ConfigError(
-            f"--runs={','.join(folders)}: give folders of different last names, none of them "
-            f"{_CONTROL}; they are the names in table and picture"
-        )
-    return names
-
-
 def main() -> None:
     temperatures = [positive("temperatures", text) for text in TEMPERATURES.value]
     low = None if MIXTURE.value is None else positive("mixture", str(MIXTURE.value))
-    names, console = names_of(RUNS.value), command_line.console()
+    names, console = sweep.named(RUNS.value), command_line.console()
     sweeper, curves = sweep.Sweep(RUNS.value), {}
     for name, folder in names.items():
         curves[name] = sweeper.temperatures(folder, temperatures)
@@ -54,7 +42,7 @@ def main() -> None:
         if OUT.value:  # at once, so that what is measured is never lost
             sweep.write(sweeper.real, curves, OUT.value)
     if low is not None:
-        curves[_CONTROL] = sweeper.mixtures(RUNS.value[0], low, _SHARES)
+        curves[sweep.CONTROL] = sweeper.mixtures(RUNS.value[0], low, _SHARES)
     console.print(sweep.table(sweeper.real, curves, AT.value))
     if OUT.value:
         sweep.write(sweeper.real, curves, OUT.value)

@@ -1,18 +1,14 @@
 """SeqGAN on synthetic data from an oracle LSTM (arXiv 1609.05473, section 5.1).
 
-Default, for a laptop:
   python bin/train.py --config=configs/oracle.py --config.data.oracle_path=target_params_py3.pkl
-On the published oracle, seed 0, 2 cores of an AMD EPYC, 14 min: (NLL_oracle, NLL_test) from
-(11.43, 8.52) to (9.01, 8.68) after maximum likelihood, (8.76, 8.88) at round 30 and (8.80, 8.90) at
-round 40. With reward=constant: (8.62, 8.90) at round 40. Without oracle_path the oracle is drawn
-from data.seed, and other figures hold.
+The default, for a laptop. Without oracle_path the oracle is drawn from data.seed.
 
-  python bin/train.py --config=configs/oracle.py:paper
-The original code's schedule. It was not run to its end here; the original's log has NLL_oracle 9.07
-after maximum likelihood and 8.68 at round 150. Days on 2 cores.
+  --config=configs/oracle.py:frontier   longer, from a pre-training with dropout
+  --config=configs/oracle.py:cnn        the paper's discriminator with half its filters
+  --config=configs/oracle.py:paper      the original code's schedule: some 17 hours on 2 cores
+  --config=configs/oracle.py:smoke      every phase, small: under a minute
 
-  python bin/train.py --config=configs/oracle.py:smoke
-Every phase, small: 43 s from process start to exit on the same machine, nothing cached.
+The figures of each are in README.md and docs/frontier.md.
 """
 
 import ml_collections

@@ -23,6 +23,7 @@ from seqgan_jax.training import experiment, trained, workdir
 from seqgan_jax.types import Array, Samples
 
 Curve = list["Point"]
+CONTROL = "mixture"  # the name of the control in table and picture
 
 # Okabe and Ito's colours, told apart by their markers too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -49,6 +50,21 @@ class RealData(NamedTuple):
 
     floor: float
     copied: float
+
+
+def named(folders: Sequence[str]) -> dict[str, str]:
+    """Last names of folders, by which table and picture call the runs -> folders.
+
+    Raises:
+      ConfigError: two share a name, or one has the control's.
+    """
+    names = {os.path.basename(os.path.normpath(folder)): folder for folder in folders}
+    if len(names) < len(folders) or CONTROL in names or not all(folders):
+        raise ConfigError(
+            f"--runs={','.join(folders)}: give folders of different last names, none of them "
+            f"{CONTROL}; they are the names in table and picture"
+        )
+    return names
 
 
 class Sweep:
