@@ -11,16 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from seqgan_jax.blocks import JUDGED_ROWS, map_rows
-from seqgan_jax.models.teacher_forcing import log_probs
+from seqgan_jax.models.density import density
 from seqgan_jax.types import Array, LanguageModel, Params, Reward, Samples, SequenceClassifier
-
-
-def log_likelihood(
-    language_model: LanguageModel, params: Params, tokens: Array, mask: Array
-) -> Array:
-    """log G(Y_1:T), summed over real tokens, in nats: `[B, T]` -> `[B]`."""
-    each = log_probs(language_model, params, tokens)
-    return jnp.where(mask, each, 0.0).sum(axis=1)
 
 
 def against_generator(
@@ -38,13 +30,14 @@ def against_generator(
     """
     if not classifier.is_density:
         return classifier
+    own = density(language_model)
     generator = jax.lax.stop_gradient(generator)
 
     def apply(
         params: Params, embedded: Array, mask: Array, dropout_key: Array | None = None
     ) -> Array:
-        density = classifier.apply(params, embedded, mask, dropout_key)
-        return density - log_likelihood(language_model, generator, embedded[..., 0], mask)
+        log_density = classifier.apply(params, embedded, mask, dropout_key)
+        return log_density - own.apply(generator, embedded, mask, None)
 
     return dataclasses.replace(classifier, apply=apply, is_density=False)
 
@@ -82,13 +75,14 @@ def likelihood_ratio_reward(
     if not classifier.is_density:
         raise ValueError("the classifier gives a logit; a likelihood ratio needs a density")
 
+    own = density(language_model)
+
     def reward(tokens: Array, mask: Array) -> Array:
         def judge(rows: Samples) -> Array:
             embedded = classifier.embed(discriminator, rows.tokens)
-            density = classifier.apply(discriminator, embedded, rows.mask, None)
-            capped = jnp.minimum(density, -min_nll * rows.mask.sum(axis=1))
-            own = log_likelihood(language_model, generator, rows.tokens, rows.mask)
-            return capped - entropy * own
+            log_density = classifier.apply(discriminator, embedded, rows.mask, None)
+            capped = jnp.minimum(log_density, -min_nll * rows.mask.sum(axis=1))
+            return capped - entropy * own.apply(generator, embedded, rows.mask, None)
 
         length = tokens.shape[-1]
         rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))
