@@ -82,7 +82,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.schedule.d_batch_size = 128  # real and generated together
 
     config.evaluation = ml_collections.ConfigDict()
-    config.evaluation.eval_every = 5  # epochs, d-steps or rounds
+    config.evaluation.eval_every = 5  # epochs, d-steps or rounds; the first and last of them too
     config.evaluation.eval_samples = 10_000
     config.evaluation.num_written = 1_000  # sequences in samples.txt
     config.evaluation.checkpoint_seconds = 60.0  # time between checkpoints

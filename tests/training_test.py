@@ -104,14 +104,14 @@ def test_writes_all_files(uninterrupted):
     lines = writers.read_metrics(str(folder))
     assert [(line["phase"], line.get("epoch") or line.get("round") or line.get("d_step"))
             for line in lines] == [
-        ("g_pretrain", None), *[("g_pretrain", i) for i in (1, 2, 3)],
+        *[("g_pretrain", i) for i in (1, 2, 3)],
         *[("d_pretrain", i) for i in (1, 2)], *[("adversarial", i) for i in (1, 2, 3)],
     ]  # fmt: skip
-    assert lines[0]["epoch"] == 0
     # Steps: 5 batches of 8 an epoch; 2 epochs of 4 batches a d-step; a round has 2 g-steps too.
-    assert [line["step"] for line in lines] == [0, 5, 10, 15, 23, 31, 49, 67, 85]
+    assert [line["step"] for line in lines] == [5, 10, 15, 23, 31, 49, 67, 85]
     evaluated = [i for i, line in enumerate(lines) if "nll_oracle" in line]
-    assert evaluated == [0, 2, 3, 7, 8]  # every second unit and the last of each phase
+    assert evaluated == [0, 1, 2, 5, 6, 7]  # the first, the second and the last of each phase
+    assert ["d_auc_heldout" in line for line in lines] == [i > 2 for i in range(8)]
     for i in evaluated:
         assert {"nll_test", "entropy", "distinct", "copied", "copied_heldout", "nll_oracle_floor",
                 "nll_oracle_ceiling"} <= lines[i].keys()  # fmt: skip
@@ -246,7 +246,7 @@ def test_phases_can_be_left_out(tmp_path):
         TINY.schedule, g_pretrain_epochs=0, d_pretrain_steps=0, rounds=1, d_steps=0
     )
     run(dataclasses.replace(TINY, schedule=schedule), tmp_path)
-    assert [line["phase"] for line in metric_lines(tmp_path)] == ["g_pretrain", "adversarial"]
+    assert [line["phase"] for line in metric_lines(tmp_path)] == ["adversarial"]
 
 
 def test_not_a_number_stops_the_run_and_spoils_no_checkpoint(tmp_path):

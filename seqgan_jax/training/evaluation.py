@@ -41,10 +41,13 @@ class Evaluator:
             functools.partial(negative_log_likelihood, experiment.models.language_model)
         )
         self._logits = jax.jit(self._judge)
-        self.limits = self._limits()
 
-    def _limits(self) -> dict[str, float]:
-        """The oracle's floor (its own NLL) and ceiling (uniform tokens); real data's copying."""
+    @functools.cached_property
+    def limits(self) -> dict[str, float]:
+        """The oracle's floor (its own NLL) and ceiling (uniform tokens); real data's copying.
+
+        Measured when first asked for, so that training need not wait.
+        """
         experiment = self._experiment
         # Held-out data are the oracle's own samples: no others need be drawn.
         test = Samples(*(leaf[: self._num_samples] for leaf in experiment.test))

@@ -119,8 +119,6 @@ class Trainer:
 
     def _run_phases(self) -> None:
         self._introduce()
-        if self._progress.lines == 0:
-            self._evaluate_untrained()
         left = list(enumerate(self._plan))[self._progress.calls :]
         for phase, numbered in itertools.groupby(left, lambda item: item[1].phase):
             self._run_phase(phase, list(numbered))
@@ -130,17 +128,12 @@ class Trainer:
         self._console.print(f"{self._folder}: {words}", highlight=False)
 
     def _introduce(self) -> None:
-        self._tell("measuring the oracle's own NLL")
         self._evaluator = Evaluator(self._hparams, self._experiment)
-        limits = self._evaluator.limits
         state, device = self._state, jax.devices()[0]
         self._console.print(
             f"{self._folder}: generator {parameter_count(state.generator):,} parameters, "
             f"discriminator {parameter_count(state.discriminator):,}, "
-            f"on {jax.device_count()} x {device.device_kind}\n"
-            f"oracle: floor {limits['nll_oracle_floor']:.3f} (its own NLL), ceiling "
-            f"{limits['nll_oracle_ceiling']:.3f} (uniform tokens), nats per token; "
-            f"copied by held-out real data {limits['copied_heldout']:.4f}",
+            f"on {jax.device_count()} x {device.device_kind}",
             highlight=False,
         )
         if self._progress.calls:
@@ -149,11 +142,6 @@ class Trainer:
                 f"{clock(self._progress.seconds)} spent so far",
                 highlight=False,
             )
-
-    def _evaluate_untrained(self) -> None:
-        metrics = self._evaluator.generator(self._state)
-        self._write(plan.G_PRETRAIN, 0, metrics)
-        self._console.print(f"untrained · {describe(metrics)}", highlight=False)
 
     def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
         total = plan.phase_lengths(self._hparams.schedule)[phase]
@@ -211,7 +199,7 @@ class Trainer:
         (seconds, _), (tokens, _) = pending.pop("work_seconds"), pending.pop("work_tokens")
         metrics = {name: total / count for name, (total, count) in pending.items()}
         metrics["tokens_per_second"] = tokens / seconds
-        due = call.unit % self._hparams.evaluation.eval_every == 0 or call.unit == total
+        due = call.unit in (1, total) or call.unit % self._hparams.evaluation.eval_every == 0
         if due:
             if trained_on is not None:
                 metrics |= self._evaluator.discriminator(self._state, trained_on)

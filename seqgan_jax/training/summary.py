@@ -70,7 +70,7 @@ def _evaluated(lines: Sequence[Line], phase: str) -> list[Line]:
 
 
 def table(lines: Sequence[Line]) -> rich.table.Table:
-    """The run in a few rows: untrained, after each phase, lowest NLL_oracle, floor and ceiling."""
+    """The run in a few rows: after each phase, lowest NLL_oracle, floor and ceiling."""
     result = rich.table.Table(title="nats per token; judge NLL_oracle only beside NLL_test")
     columns = {
         "NLL_oracle": "nll_oracle",
@@ -96,9 +96,7 @@ def table(lines: Sequence[Line]) -> rich.table.Table:
     row("real data (floor)", {
         "nll_oracle": limits["nll_oracle_floor"], "copied": limits["copied_heldout"]
     })  # fmt: skip
-    if pretrain and pretrain[0]["epoch"] == 0:
-        row("untrained", pretrain[0])
-    if pretrain and pretrain[-1]["epoch"] > 0:
+    if pretrain:
         row(f"after MLE, epoch {pretrain[-1]['epoch']}", pretrain[-1])
     if rounds:
         lowest = min(rounds, key=lambda line: line["nll_oracle"])
