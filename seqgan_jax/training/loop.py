@@ -19,7 +19,7 @@ from seqgan_jax.models.generator import parameter_count
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import checkpoint, epochs, experiment, plan, summary, workdir, writers
 from seqgan_jax.training.evaluation import Evaluator
-from seqgan_jax.training.progress import PhaseProgress, clock, describe
+from seqgan_jax.training.progress import PhaseProgress, clock
 from seqgan_jax.types import Array, LabelledBatch, Samples
 
 SAMPLES_FILE = "samples.txt"
