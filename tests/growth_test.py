@@ -18,6 +18,15 @@ from seqgan_jax.training.loop import compile_calls
 LARGE = scaling.resized(SMALL, T=12, B=16)
 
 
+def default_players(hparams):
+    """The same sizes, played as configs/oracle.py's default is."""
+    players = dataclasses.replace(hparams.discriminator, kind="density", hidden_dim=4)
+    training = dataclasses.replace(
+        hparams.training, reward="likelihood_ratio", baseline="prefix", d_l2=0.0
+    )
+    return dataclasses.replace(hparams, discriminator=players, training=training)
+
+
 def equations(hparams):
     """Equations of a traced g-step, those inside loops included."""
 
@@ -25,16 +34,19 @@ def equations(hparams):
         inner = [sub for eqn in jaxpr.eqns for sub in jax.extend.core.jaxprs_in_params(eqn.params)]
         return len(jaxpr.eqns) + sum(map(count, inner))
 
-    phase = phases.build(hparams)["g_step"]
-    return count(jax.make_jaxpr(phase.function)(*phase.arguments()).jaxpr)
+    models = experiment.build_models(hparams)
+    step = compile_calls(hparams, models)["generator_steps"]
+    data = phases.sequences_of(hparams, hparams.schedule.batch_size)
+    return count(jax.make_jaxpr(step)(phases.init_state(models), data).jaxpr)
 
 
 @pytest.mark.parametrize("doubled", ["T", "N", "B", "V", "H"])
-def test_the_program_does_not_grow(doubled):
+@pytest.mark.parametrize("played", [LARGE, default_players(LARGE)], ids=["text_cnn", "density"])
+def test_the_program_does_not_grow(played, doubled):
     """No Python loop over T, N, B, V or H: what is traced is as long at twice the size."""
-    size = scaling.sizes_of(LARGE)[doubled]
+    size = scaling.sizes_of(played)[doubled]
     # One more where the rows no longer fill their blocks: a slice takes the padding off.
-    assert equations(scaling.resized(LARGE, **{doubled: 2 * size})) <= equations(LARGE) + 1
+    assert equations(scaling.resized(played, **{doubled: 2 * size})) <= equations(played) + 1
 
 
 @pytest.mark.usefixtures("quick_compilation")
@@ -47,10 +59,11 @@ def test_memory_is_flat_in_rollouts():
 
 
 @pytest.mark.usefixtures("quick_compilation")
-def test_a_round_needs_no_host():
+@pytest.mark.parametrize("played", [SMALL, default_players(SMALL)], ids=["text_cnn", "density"])
+def test_a_round_needs_no_host(played):
     """Two rounds with every transfer between host and device refused."""
     hparams = dataclasses.replace(
-        SMALL, schedule=dataclasses.replace(SMALL.schedule, d_steps=2, d_epochs=1)
+        played, schedule=dataclasses.replace(played.schedule, d_steps=2, d_epochs=1)
     )
     models = experiment.build_models(hparams)
     state, data = phases.init_state(models), phases.sequences_of(hparams, 64)
