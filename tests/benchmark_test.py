@@ -33,6 +33,13 @@ SMALL = HParams(
     schedule=ScheduleHParams(batch_size=8, d_samples=16, d_batch_size=8),
     evaluation=dataclasses.replace(HParams().evaluation, eval_samples=64),
 )
+DENSITY = dataclasses.replace(
+    SMALL,
+    discriminator=dataclasses.replace(SMALL.discriminator, kind="density", hidden_dim=2),
+    training=dataclasses.replace(
+        SMALL.training, reward="likelihood_ratio", baseline="prefix", d_l2=0.0
+    ),
+)
 
 
 def test_seconds_is_a_median_without_the_first_call(monkeypatch):
@@ -80,6 +87,12 @@ def test_work_by_hand():
     assert work.generator_gradient(SMALL) == Work(3 * 48 * (256 + 240), 48 * 30)
     # Windows 2 * 4 (6 * 1 * 3 + 4 * 3 * 2), highway 4 * 5^2, output 2 * 5.
     assert work.judged(SMALL) == Work(8 * 42 + 100 + 10)
+    # A token under P: cell 2 (4 + 2) 8, output 2 * 2 * 30; under G as above.
+    own, other = Work(6 * (96 + 120), 6 * 30), Work(6 * (256 + 240), 6 * 30)
+    assert work.judged(DENSITY) == own + other
+    assert work.discriminator_gradient(DENSITY) == Work(
+        8 * (3 * own.flop + other.flop), 8 * (own.exponentials + other.exponentials)
+    )
     assert work.draws(SMALL) == 8 * 4 * 15
     assert work.completions(SMALL) == 8 * (4 * 5 + 1)
     assert work.discriminator_steps(SMALL) == 3 * 4
@@ -128,15 +141,27 @@ def test_a_failed_start_says_why():
         startup.measure(command, steps=1, tokens=1, runs=1)
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
-    ("section", "field", "value"), [("model", "cell", "gru"), ("discriminator", "kind", "density")]
+    ("hparams", "plain"),
+    [
+        (DENSITY, ["mle_step", "nll"]),
+        (
+            dataclasses.replace(SMALL, model=dataclasses.replace(SMALL.model, cell="gru")),
+            ["d_step", "d_scoring"],
+        ),
+    ],
+    ids=["density", "gru"],
 )
-def test_other_models_than_the_plain_reference_s_are_refused(section, field, value):
-    changed = dataclasses.replace(getattr(SMALL, section), **{field: value})
-    training = dataclasses.replace(SMALL.training, d_l2=0.0)
-    hparams = dataclasses.replace(SMALL, training=training, **{section: changed})
-    with pytest.raises(ConfigError, match=rf"config\.{section}\.{field}={value}"):
-        next(report.measure(hparams, ["nll"], LIMITS, plain_reference, [], 1))
+def test_other_models_are_measured_where_the_plain_reference_has_none(monkeypatch, hparams, plain):
+    monkeypatch.setattr(phases, "_SEQUENCES", 16)
+    chosen = ["mle_step", "nll", "d_step", "d_scoring", "action_values", "round"]
+    rows = list(report.measure(hparams, chosen, LIMITS, plain_reference, [], 1))
+    assert [row["phase"] for row in rows] == chosen
+    assert [row["phase"] for row in rows if "plain_seconds" in row] == plain
+    assert all(row["seconds"] > 0 and row["limit_seconds"] > 0 for row in rows)
+    table = report.table(LIMITS, rows, {})
+    assert [cell != "-" for cell in table.columns[8].cells] == [name in plain for name in chosen]
 
 
 def test_phases_are_chosen_by_name():

@@ -12,14 +12,15 @@ import jax.numpy as jnp
 from seqgan_jax.benchmark import work
 from seqgan_jax.benchmark.limits import Work
 from seqgan_jax.hparams import HParams
+from seqgan_jax.methods.seqgan import reward_of
+from seqgan_jax.methods.state import TrainState
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
-from seqgan_jax.search.rewards import discriminator_reward
 from seqgan_jax.search.rollout import action_values
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import epochs
 from seqgan_jax.training.experiment import Models, build_models
 from seqgan_jax.training.loop import compile_calls
-from seqgan_jax.types import Array, LabelledBatch, Metrics, Samples
+from seqgan_jax.types import Array, LabelledBatch, Metrics, Reward, Samples
 
 _SEQUENCES = 10_000  # of the sampling and likelihood phases: the size of an evaluation
 _MLE_STEPS, _D_STEPS = 32, 8  # steps in one timed call, in a scan as in training
@@ -67,9 +68,16 @@ def build(hparams: HParams) -> dict[str, Phase]:
     return {name: make(hparams, models) for name, make in makers.items()}
 
 
-def init_state(models: Models) -> Any:
+def init_state(models: Models) -> TrainState:
     """A fresh training state."""
     return jax.jit(models.method.init_state)(jax.random.key(0))
+
+
+def _reward(hparams: HParams, models: Models, state: TrainState) -> Reward:
+    return reward_of(
+        state, language_model=models.language_model, classifier=models.classifier,
+        hparams=hparams.training,
+    )  # fmt: skip
 
 
 def _mle_step(hparams: HParams, models: Models) -> Phase:
@@ -150,17 +158,16 @@ def _d_step(hparams: HParams, models: Models) -> Phase:
 def _d_scoring(hparams: HParams, models: Models) -> Phase:
     number = work.completions(hparams)
 
-    def score(step: Array, inputs: tuple[Any, Samples]) -> tuple[Array, Array]:
-        params, samples = inputs
-        reward = discriminator_reward(models.classifier, params)
-        return step + 1, reward(samples.tokens, samples.mask)
+    def score(step: Array, inputs: tuple[TrainState, Samples]) -> tuple[Array, Array]:
+        state, samples = inputs
+        return step + 1, _reward(hparams, models, state)(samples.tokens, samples.mask)
 
     return Phase(
         f"D scoring of {number:,}",
         score,
         lambda: (
             jnp.zeros((), jnp.int32),
-            (init_state(models).discriminator, sequences_of(hparams, number)),
+            (init_state(models), sequences_of(hparams, number)),
         ),
         1,
         number,
@@ -173,19 +180,17 @@ def _d_scoring(hparams: HParams, models: Models) -> Phase:
 def _action_values(hparams: HParams, models: Models) -> Phase:
     batch_size, training = hparams.schedule.batch_size, hparams.training
 
-    def search(key: Array, inputs: tuple[Any, Any, Array]) -> tuple[Array, Array]:
-        generator, discriminator, tokens = inputs
+    def search(key: Array, inputs: tuple[TrainState, Array]) -> tuple[Array, Array]:
+        state, tokens = inputs
         use, key = jax.random.split(key)
         values = action_values(
-            models.language_model, generator,
-            discriminator_reward(models.classifier, discriminator), tokens, use,
+            models.language_model, state.generator, _reward(hparams, models, state), tokens, use,
             num_rollouts=training.num_rollouts, chunk_size=training.rollout_chunk,
         )  # fmt: skip
         return key, values
 
-    def arguments() -> tuple[Array, tuple[Any, Any, Array]]:
-        state, tokens = init_state(models), sequences_of(hparams, batch_size).tokens
-        return jax.random.key(1), (state.generator, state.discriminator, tokens)
+    def arguments() -> tuple[Array, tuple[TrainState, Array]]:
+        return jax.random.key(1), (init_state(models), sequences_of(hparams, batch_size).tokens)
 
     return Phase(
         f"action values, B {batch_size}, N {training.num_rollouts}",

@@ -83,6 +83,7 @@ def _figures(
     carry, inputs = phase.arguments()
     took = timing.measure(phase.function, carry, inputs, runs)
     del carry, inputs
+    plain_seconds = parts.seconds(phase.plain)
     return {
         "phase": name,
         "title": phase.title,
@@ -93,16 +94,17 @@ def _figures(
         "compile_seconds": took.compile_seconds,
         "memory_bytes": took.memory_bytes,
         "limit_seconds": least_seconds(phase.work, limits),
-        "plain_seconds": parts.seconds(phase.plain),
+        **({} if plain_seconds is None else {"plain_seconds": plain_seconds}),
     }
 
 
 def _round(hparams: HParams, g_step: Figures, d_step: Figures) -> Figures:
     """One adversarial round: its g-steps and its d-steps, each the median of its runs."""
     schedule = hparams.schedule
-    result = {
+    result: Figures = {
         name: schedule.g_steps * g_step[name] + schedule.d_steps * d_step[name]
         for name in ("seconds", "items", "flop", "limit_seconds", "plain_seconds")
+        if name in g_step and name in d_step
     }
     return {
         "phase": "round",

@@ -54,7 +54,9 @@ def _start(command: Sequence[str], workdir: str, cache: str, steps: int, tokens:
             *command,
             f"--workdir={workdir}",
             f"--config.schedule.g_pretrain_epochs={_EPOCHS}",
+            # The first epoch's line is written behind its evaluation: next to none.
             f"--config.evaluation.eval_every={_EPOCHS}",
+            "--config.evaluation.eval_samples=2",
         ],
         env=os.environ | {"JAX_COMPILATION_CACHE_DIR": os.path.join(cache, "cache")},
         stdout=subprocess.DEVNULL,

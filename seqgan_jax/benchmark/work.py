@@ -12,17 +12,30 @@ _GATES = {"lstm": 4, "gru": 3}
 
 
 def recurrence(hparams: HParams) -> Work:
-    """One token through the recurrent cell."""
-    model = hparams.model
-    width = _GATES[model.cell] * model.hidden_dim
-    return Work(2.0 * (model.embed_dim + model.hidden_dim) * width)
+    """One token through the generator's cell."""
+    return _recurrence(hparams, hparams.model.embed_dim, hparams.model.hidden_dim)
 
 
 def token(hparams: HParams) -> Work:
     """One token drawn, or its likelihood: the cell, V logits and their exponentials."""
+    return _token(hparams, hparams.model.embed_dim, hparams.model.hidden_dim)
+
+
+def _recurrence(hparams: HParams, embed_dim: int, hidden_dim: int) -> Work:
+    return Work(2.0 * (embed_dim + hidden_dim) * _GATES[hparams.model.cell] * hidden_dim)
+
+
+def _token(hparams: HParams, embed_dim: int, hidden_dim: int) -> Work:
     vocab_size = hparams.data.vocab_size
-    output = Work(2.0 * hparams.model.hidden_dim * vocab_size, vocab_size)
-    return recurrence(hparams) + output
+    output = Work(2.0 * hidden_dim * vocab_size, vocab_size)
+    return _recurrence(hparams, embed_dim, hidden_dim) + output
+
+
+def _density(hparams: HParams) -> Work:
+    """One sequence's likelihood under a density."""
+    settings = hparams.discriminator
+    each = _token(hparams, settings.embed_dim, settings.hidden_dim)
+    return each.times(hparams.data.length)
 
 
 def sequences(hparams: HParams, number: int) -> Work:
@@ -37,8 +50,10 @@ def generator_gradient(hparams: HParams) -> Work:
 
 
 def judged(hparams: HParams) -> Work:
-    """One sequence through the discriminator: every window of every filter, highway, output."""
+    """One sequence judged: every window of every filter, highway, output; or two likelihoods."""
     settings, length = hparams.discriminator, hparams.data.length
+    if settings.kind == "density":
+        return _density(hparams) + sequences(hparams, 1)
     windows = sum(
         2.0 * (length - width + 1) * width * settings.embed_dim * number
         for width, number in settings.filters
@@ -49,8 +64,13 @@ def judged(hparams: HParams) -> Work:
 
 
 def discriminator_gradient(hparams: HParams) -> Work:
-    """One step of the discriminator."""
-    return judged(hparams).times(3.0 * hparams.schedule.d_batch_size)
+    """One step of the discriminator; a density's gradient needs the generator's likelihood once."""
+    batch_size = hparams.schedule.d_batch_size
+    if hparams.discriminator.kind == "density":
+        own = _density(hparams)
+        a_row = Work(3.0 * own.flop, own.exponentials) + sequences(hparams, 1)
+        return a_row.times(batch_size)
+    return judged(hparams).times(3.0 * batch_size)
 
 
 def completions(hparams: HParams) -> int:
