@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import sys
@@ -17,8 +16,6 @@ from ml_collections import ConfigDict, config_flags
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams, from_mapping
 from seqgan_jax.training.loop import DivergedError
-
-_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def run(main: Callable[[], None]) -> None:
@@ -38,7 +35,6 @@ def run(main: Callable[[], None]) -> None:
     def guarded(_: Sequence[str]) -> None:
         logging.set_verbosity(logging.ERROR)  # Orbax warns of settings that are meant
         use_compilation_cache()
-        use_one_arena()
         try:
             main()
         except ConfigError as error:
@@ -127,15 +123,3 @@ def use_compilation_cache() -> None:
     # Small programs too: a run has dozens, and by default only what compiles for a second is kept.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def use_one_arena() -> None:
-    """Has glibc's malloc reuse what a compilation leaves: at the paper's sizes 0.4 GB less.
-
-    By default each of its threads allocates in an arena of its own, whose free memory no other
-    thread takes and the system does not get back. Elsewhere nothing happens.
-    """
-    if sys.platform == "linux" and not os.environ.get("MALLOC_ARENA_MAX"):
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_ARENA_MAX, 1)
