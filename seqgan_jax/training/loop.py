@@ -17,7 +17,16 @@ from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.generator import parameter_count
 from seqgan_jax.search.sampling import sample
-from seqgan_jax.training import checkpoint, epochs, experiment, plan, summary, workdir, writers
+from seqgan_jax.training import (
+    checkpoint,
+    epochs,
+    experiment,
+    host_memory,
+    plan,
+    summary,
+    workdir,
+    writers,
+)
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.progress import PhaseProgress, clock
 from seqgan_jax.types import Array, LabelledBatch, Samples
@@ -90,6 +99,7 @@ class Trainer:
         )
         self._plan = plan.calls(hparams.schedule)
         self._compiled = compile_calls(hparams, self._experiment.models)
+        self._called: set[str] = set()
         self._end_round = jax.jit(self._experiment.models.method.end_round, donate_argnums=0)
 
     def run(self) -> None:
@@ -165,6 +175,9 @@ class Trainer:
         begun = time.monotonic()
         result = self._compiled[call.name](self._state, self._experiment.train)
         self._state, metrics = result[0], jax.device_get(result[1])
+        if call.name not in self._called:  # it was compiled just now
+            self._called.add(call.name)
+            host_memory.release()
         if call.phase == plan.ADVERSARIAL and call.ends_unit:
             self._state = self._end_round(self._state)
         values = {name: float(value) for name, value in metrics.items()}
