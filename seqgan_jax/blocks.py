@@ -1,8 +1,7 @@
 """How many rows are worked on at a time: every size that a CPU's caches decide, in one place.
 
-Each was measured on 2 CPU cores at the paper's sizes (docs/performance.md). They bound memory
-everywhere and are large enough to keep an accelerator's matrix unit busy; a result does not depend
-on them beyond rounding.
+Each was measured on 2 CPU cores at the paper's sizes (docs/performance.md), none on an accelerator.
+They bound memory everywhere; a result does not depend on them beyond rounding.
 """
 
 from __future__ import annotations

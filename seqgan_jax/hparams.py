@@ -167,7 +167,7 @@ class HParams(Checked):
         self._check_players()
 
     def _check_players(self) -> None:
-        """Refuses what would silently do nothing."""
+        """Refuses settings of two players that contradict each other."""
         training, kind = self.training, self.discriminator.kind
         baseline, alone = training.baseline, self.schedule.batch_size < 2
         if baseline in ("batch_mean", "leave_one_out", "prefix") and alone:

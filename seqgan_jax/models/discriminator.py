@@ -68,7 +68,7 @@ class TextCNN(nn.Module):
         pooled = []
         for (width, _), convolution in zip(self.filters, self.convolutions, strict=True):
             positions = length - width + 1
-            # Windows unfolded into one matmul a width: faster on a CPU than a convolution.
+            # Windows unfolded into one matmul a width: on CPUs its gradient is the faster one.
             windows = jnp.concatenate(
                 [embedded[:, i : i + positions] for i in range(width)], axis=-1
             )

@@ -1,7 +1,7 @@
 """The linear layer from features to logits, and what keeps their exponentials finite.
 
 At V = 5000 a row's maximum costs as much as a third of the exponentials, and the bias another pass;
-both are passed over here, which made 10,000 likelihoods 1.5 times as fast (docs/performance.md).
+both are passed over here, and log-sum-exp is 1.5 times as fast for it (docs/performance.md).
 """
 
 from __future__ import annotations

@@ -51,11 +51,11 @@ def likelihood_ratio_reward(
     entropy: float = 1.0,
     min_nll: float = 0.0,
 ) -> Reward:
-    """min(log P(Y), -min_nll * |Y|) - entropy * log G(Y), with two limits on what it may ask for.
+    """min(log P(Y), -min_nll * |Y|) - entropy * log G(Y): `min_nll` caps log P.
 
     With `entropy` 1 and `min_nll` 0 it is the discriminator's logit, and its policy gradient that
     of -KL(G || P), whose one maximum is G = P. With less entropy the maximum is P^(1 / entropy),
-    sharper than P: on long sequences nearly all of it lies on a few loops of likely tokens. Nothing
+    normalised, sharper than P: on long sequences nearly all of it lies on a few loops of likely tokens. Nothing
     is gained by being likelier than `min_nll`, so they are not worth collapsing to.
 
     Args:
