@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,26 +26,29 @@ def measure(command: Sequence[str], steps: int, tokens: int, runs: int) -> dict[
       runs: how many warm starts the median is of.
 
     Returns:
-      `seconds` warm, `cold_seconds` of the first start, and the largest resident memory.
+      `seconds` warm, `cold_seconds` of the first start and, on Linux, the most memory that was
+      resident in a warm one.
     """
     with tempfile.TemporaryDirectory() as folder:
         took = [
             _start(command, os.path.join(folder, f"run{index}"), folder, steps, tokens)
             for index in range(runs + 1)
         ]
-    # Kilobytes on Linux, bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
+    seconds = [each[0] for each in took]
+    memory = [each[1] for each in took[1:] if each[1] is not None]
     return {
         "phase": "startup",
         "title": "process start to first MLE step",
-        "seconds": statistics.median(took[1:]),
-        "cold_seconds": took[0],
-        "memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit,
+        "seconds": statistics.median(seconds[1:]),
+        "cold_seconds": seconds[0],
+        **({"memory_bytes": max(memory)} if memory else {}),
     }
 
 
-def _start(command: Sequence[str], workdir: str, cache: str, steps: int, tokens: int) -> float:
-    """Seconds from the start of one process to the end of its first step."""
+def _start(
+    command: Sequence[str], workdir: str, cache: str, steps: int, tokens: int
+) -> tuple[float, int | None]:
+    """Seconds from the start of one process to the end of its first step, and its memory."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         [
@@ -67,12 +68,23 @@ def _start(command: Sequence[str], workdir: str, cache: str, steps: int, tokens:
         _wait_for_epoch(1, workdir, process)
         epoch_ended = time.perf_counter()
         second = _wait_for_epoch(2, workdir, process)
+        memory = _most_resident(process.pid)
     finally:
         process.terminate()
         process.communicate()
     # The first epoch is one step and, behind it, all steps but one at the second epoch's pace.
     a_step = tokens / second["tokens_per_second"] / steps
-    return epoch_ended - begun - (steps - 1) * a_step
+    return epoch_ended - begun - (steps - 1) * a_step, memory
+
+
+def _most_resident(pid: int) -> int | None:
+    """Bytes. The kernel's rusage of a child would do, did it not count its parent's before exec."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            peak = next(line for line in file if line.startswith("VmHWM:"))
+    except OSError:
+        return None
+    return int(peak.split()[1]) * 1024
 
 
 def _wait_for_epoch(epoch: int, workdir: str, process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -55,8 +55,8 @@ def likelihood_ratio_reward(
 
     With `entropy` 1 and `min_nll` 0 it is the discriminator's logit, and its policy gradient that
     of -KL(G || P), whose one maximum is G = P. With less entropy the maximum is P^(1 / entropy),
-    normalised, sharper than P: on long sequences nearly all of it lies on a few loops of likely tokens. Nothing
-    is gained by being likelier than `min_nll`, so they are not worth collapsing to.
+    normalised, sharper than P: on long sequences nearly all of it lies on a few loops of likely
+    tokens. Nothing is gained by being likelier than `min_nll`, so they are not worth collapsing to.
 
     Args:
       classifier: a density.
