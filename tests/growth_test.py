@@ -52,6 +52,19 @@ def test_memory_is_flat_in_rollouts():
 
 
 @pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize("doubled", ["B", "V", "H"])
+def test_memory_grows_at_most_linearly(doubled):
+    """In T it would at the paper's sizes, where V logits outweigh T ids of each of T prefixes."""
+
+    def held(hparams):
+        phase = phases.build(hparams)["g_step"]
+        return timing.compile_call(phase.function, phase.arguments())[2]
+
+    size = scaling.sizes_of(LARGE)[doubled]
+    assert held(scaling.resized(LARGE, **{doubled: 2 * size})) < 2.05 * held(LARGE)
+
+
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("played", [SMALL, DENSITY], ids=["text_cnn", "density"])
 def test_a_round_needs_no_host(played):
     """Two rounds with transfers refused: on a CPU, those to the device and callbacks are."""
