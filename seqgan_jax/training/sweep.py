@@ -215,8 +215,8 @@ def table(real: RealData, curves: dict[str, Curve], nll_oracle: float) -> rich.t
                 f"{point.copied:.4f}",
             )  # fmt: skip
         crossing = nll_test_at(curve, nll_oracle)
-        if crossing is not None:
-            result.add_row(name, "-", f"{nll_oracle:.3f}", f"{crossing:.3f}", *["-"] * 4)
+        found = "not crossed" if crossing is None else f"{crossing:.3f}"
+        result.add_row(name, "interpolated", f"{nll_oracle:.3f}", found, *["-"] * 4)
         result.add_section()
     return result
 

@@ -34,7 +34,7 @@ def read(folder: str) -> Trained:
     path = os.path.join(folder, CHECKPOINTS_FOLDER)
     checkpoints = checkpoint.Checkpoints(path) if os.path.isdir(path) else None
     if checkpoints is None or checkpoints.newest() is None:
-        raise ConfigError(f"--workdir={folder}: no checkpoint in {path} yet; train first")
+        raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
     state, _ = checkpoints.restore(jax.eval_shape(models.method.init_state, jax.random.key(0)))
     checkpoints.close()
     return Trained(hparams, models, state)

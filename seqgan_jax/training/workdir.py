@@ -75,7 +75,7 @@ def read_hparams(workdir: str) -> HParams:
             return from_mapping(HParams, json.load(file))
     except OSError as error:
         raise ConfigError(
-            f"--workdir={workdir}: no run there ({path}: {error.strerror}); "
+            f"{workdir}: no run there ({path}: {error.strerror}); "
             "give the folder that bin/train.py wrote"
         ) from error
     except (ValueError, AttributeError) as error:
