@@ -42,7 +42,9 @@ def run(main: Callable[[], None]) -> None:
         except DivergedError as error:
             fail(str(error), status=1)
         except KeyboardInterrupt:
-            sys.stderr.write("interrupted; the same command resumes from the newest checkpoint\n")
+            sys.stderr.write(
+                "interrupted; the same command goes on from the newest checkpoint, if there is one\n"
+            )
             sys.exit(130)
 
     app.run(guarded, flags_parser=parse)

@@ -125,4 +125,5 @@ class PhaseProgress:
         if finished <= 0:
             return "", ""
         pace = (time.monotonic() - self._begun) / finished
-        return f"{pace:.3g} s/{self._unit}", f"{clock(pace * (self._total - self._done))} left"
+        seconds = f"{pace:.3g}" if pace < 1000.0 else f"{pace:,.0f}"
+        return f"{seconds} s/{self._unit}", f"{clock(pace * (self._total - self._done))} left"
