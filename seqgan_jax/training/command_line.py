@@ -43,7 +43,7 @@ def run(main: Callable[[], None]) -> None:
             fail(str(error), status=1)
         except KeyboardInterrupt:
             sys.stderr.write(
-                "interrupted; the same command goes on from the newest checkpoint, if there is one\n"
+                "interrupted; the same command resumes from the newest checkpoint, if any\n"
             )
             sys.exit(130)
 
