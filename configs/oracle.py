@@ -5,7 +5,7 @@ The default, for a laptop. Without oracle_path the oracle is drawn from data.see
 
   --config=configs/oracle.py:frontier   longer, from a pre-training with dropout
   --config=configs/oracle.py:cnn        the paper's discriminator with half its filters
-  --config=configs/oracle.py:paper      the original code's schedule: some 17 hours on 2 cores
+  --config=configs/oracle.py:paper      the original code's schedule: some 13 hours on 2 cores
   --config=configs/oracle.py:smoke      every phase, small: under a minute
 
 The figures of each are in README.md and docs/frontier.md.

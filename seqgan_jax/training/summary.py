@@ -132,12 +132,9 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
     ):
         axes.axhline(limits[name], color="0.4", linewidth=1, dashes=dashes, label=label)
     if rounds:
-        axes.axvline(epochs, color="0.7", linewidth=1)
         d_steps = sum(line["phase"] == D_PRETRAIN for line in lines)
-        top = axes.get_xaxis_transform()
-        note = f"{d_steps} d-steps of pre-training, then adversarial"
-        axes.text(epochs, 1.01, "maximum likelihood | ", transform=top, ha="right")
-        axes.text(epochs, 1.01, f" {note}", transform=top, ha="left")
+        label = f"end of maximum likelihood, {d_steps} d-steps"
+        axes.axvline(epochs, color="0.4", linewidth=1, dashes=(1.0, 3.0), label=label)
     axes.set_xlabel("epochs of maximum likelihood, then adversarial rounds")
     axes.set_ylabel("nats per token")
     axes.grid(alpha=0.3)
