@@ -50,7 +50,7 @@ def generator_gradient(hparams: HParams) -> Work:
 
 
 def judged(hparams: HParams) -> Work:
-    """One sequence judged, as a learnt reward does: windows, highway, output; or two likelihoods."""
+    """One sequence judged by a learnt reward: windows, highway, output; or two likelihoods."""
     settings, length = hparams.discriminator, hparams.data.length
     if settings.kind == "density":
         return _density(hparams) + sequences(hparams, 1)
