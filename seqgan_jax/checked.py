@@ -1,4 +1,4 @@
-"""Records that check their fields when they are made, and say what would be right."""
+"""Records that check their fields when they are made, and the bridge to them from a config file."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ import difflib
 import math
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 
-class ConfigError(ValueError):
+class UserError(ValueError):
+    """What the user gave cannot be used; the message names it and says what would be right."""
+
+
+class ConfigError(UserError):
     """A setting that does not exist or has no meaning; the message names it and what would do."""
+
+
+class DataError(UserError):
+    """A file that cannot be used as data; the message names it, and the line where there is one."""
 
 
 def field(default: Any, **checks: Any) -> Any:
@@ -65,3 +73,96 @@ class Checked:
         for record_field in dataclasses.fields(self):
             name = record_field.name
             _check(name, getattr(self, name), record_field.metadata)
+
+
+Record = TypeVar("Record", bound=Checked)
+
+
+def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "config") -> Record:
+    """Builds a settings record from nested mappings, such as a ConfigDict or parsed JSON.
+
+    Args:
+      kind: the record's class, `HParams` for a whole experiment.
+      fields: name -> value; a missing field keeps its default.
+      path: what to call the mapping in errors.
+
+    Returns:
+      The record.
+
+    Raises:
+      ConfigError: an unknown field, a value of the wrong type or out of range.
+    """
+    known = {field.name for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for name, value in fields.items():
+        if name not in known:
+            raise ConfigError(f"{path}.{name}: no such field; {nearest(name, sorted(known))}")
+        values[name] = _convert(hints[name], value, f"{path}.{name}")
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}.{error}") from None
+
+
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Checked)
+
+
+def _chosen(kinds: list[type[Checked]], fields: Mapping[str, Any], path: str) -> type[Checked]:
+    """Of several records the one whose `kind` the fields name; the first where they name none."""
+    if len(kinds) == 1 or "kind" not in fields:
+        return kinds[0]
+    names = {str(kind.__dataclass_fields__["kind"].default): kind for kind in kinds}
+    if fields["kind"] not in names:
+        hint = nearest(str(fields["kind"]), names)
+        raise ConfigError(f"{path}.kind={fields['kind']!r}: {hint}")
+    return names[fields["kind"]]
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """Brings a config's value to a field's type, or says which type is wanted."""
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if _is_record(kind)]
+    if kinds:
+        if not isinstance(value, Mapping) and not hasattr(value, "items"):
+            raise ConfigError(f"{path}={value!r}: must be a section with fields of its own")
+        fields = dict(value.items())
+        return from_mapping(_chosen(kinds, fields, path), fields, path)
+    if typing.get_origin(hint) is tuple:  # of any length, of pairs of ints
+        try:
+            return tuple((_convert(int, w, path), _convert(int, n, path)) for w, n in value)
+        except (TypeError, ValueError):
+            raise ConfigError(
+                f"{path}={value!r}: must be pairs (width, number), such as ((2, 100), (3, 200))"
+            ) from None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise ConfigError(f"{path}={value!r}: must be of type {hint.__name__}")
+    return value
+
+
+def to_dict(record: Any) -> dict[str, Any]:
+    """The record as nested dicts and lists, ready for JSON; `from_mapping` reads it back."""
+    result: dict[str, Any] = {}
+    for entry in dataclasses.fields(record):
+        value = getattr(record, entry.name)
+        if dataclasses.is_dataclass(value):
+            result[entry.name] = to_dict(value)
+        elif isinstance(value, tuple):
+            result[entry.name] = [list(item) for item in value]
+        else:
+            result[entry.name] = value
+    return result
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> list[str]:
+    """Fields in which two nested dicts differ, as `name: a != b`."""
+    found = []
+    for name in sorted(one.keys() | other.keys()):
+        a, b = one.get(name, "(absent)"), other.get(name, "(absent)")
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{path}{name}.")
+        elif a != b:
+            found.append(f"{path}{name}: {a!r} != {b!r}")
+    return found

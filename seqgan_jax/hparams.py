@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import typing
-from collections.abc import Mapping
-from typing import Any, TypeVar
 
-from seqgan_jax.checked import Checked, ConfigError, field, nearest
+from seqgan_jax.checked import Checked, ConfigError, field
+from seqgan_jax.data_hparams import DataHParams, DataSizes, OracleDataHParams
 
 Filters = tuple[tuple[int, int], ...]  # (width, number of filters) of the text CNN
 
@@ -29,20 +27,6 @@ REWARDS = (
     *("probability", "log_probability", "logit", "centred", "likelihood_ratio"),
     *("constant", "random"),
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class DataHParams(Checked):
-    """The oracle's data (see configs/oracle.py for what each field means)."""
-
-    oracle_path: str = ""
-    seed: int = field(0, at_least=0, at_most=2**32 - 1)
-    vocab_size: int = field(5000, at_least=2)
-    length: int = field(20, at_least=1)
-    oracle_embed_dim: int = field(32, at_least=1)
-    oracle_hidden_dim: int = field(32, at_least=1)
-    num_train: int = field(10_000, at_least=1)
-    num_test: int = field(10_000, at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +117,7 @@ class HParams(Checked):
 
     method: str = field("seqgan", choices=("seqgan",))
     seed: int = field(0, at_least=0, at_most=2**32 - 1)
-    data: DataHParams = DataHParams()
+    data: DataHParams = OracleDataHParams()
     model: ModelHParams = ModelHParams()
     discriminator: DiscriminatorHParams = DiscriminatorHParams()
     training: TrainingHParams = TrainingHParams()
@@ -143,28 +127,24 @@ class HParams(Checked):
     def __post_init__(self) -> None:
         """Checks what two sections must agree on."""
         super().__post_init__()
-        length = self.data.length
-        widest = max(width for width, _ in self.discriminator.filters)
-        if widest > length and self.discriminator.kind == "text_cnn":
-            raise ConfigError(
-                f"discriminator.filters={self.discriminator.filters}: width {widest} does "
-                f"not fit sequences of data.length={length}; the widest that fits is {length}"
-            )
-        schedule, data = self.schedule, self.data
-        for name, value, bound, why in (
-            ("schedule.batch_size", schedule.batch_size, data.num_train, "data.num_train"),
-            ("schedule.d_samples", schedule.d_samples, data.num_train, "data.num_train"),
-            ("schedule.d_batch_size", schedule.d_batch_size, 2 * schedule.d_samples,
-             "2 * schedule.d_samples"),
-            ("evaluation.eval_samples", self.evaluation.eval_samples, data.num_test,
-             "data.num_test"),
-        ):  # fmt: skip
-            if value > bound:
-                raise ConfigError(
-                    f"{name}={value}: more than the {bound} sequences of {why}; "
-                    f"the nearest right value is {bound}"
-                )
+        if isinstance(self.data, OracleDataHParams):
+            check_sizes(self, self.sizes)
         self._check_players()
+
+    @property
+    def sizes(self) -> DataSizes:
+        """Of an oracle's data, which are known before anything is drawn.
+
+        Raises:
+          ConfigError: the data are read from files, which know their sizes.
+        """
+        data = self.data
+        if not isinstance(data, OracleDataHParams):
+            raise ConfigError(
+                f"data.kind={data.kind!r}: sizes are known once its files are read; "
+                "give a config of an oracle, such as configs/oracle.py"
+            )
+        return DataSizes(data.vocab_size, data.length, data.num_train, data.num_test)
 
     def _check_players(self) -> None:
         """Refuses settings of two players that contradict each other."""
@@ -192,86 +172,42 @@ class HParams(Checked):
                 f"training.reward='likelihood_ratio': a discriminator of kind {kind} knows no "
                 "likelihood; give discriminator.kind=density, or another reward"
             )
-        uniform = math.log(self.data.vocab_size)
-        if training.reward_min_nll >= uniform:
-            raise ConfigError(
-                f"training.reward_min_nll={training.reward_min_nll}: not below the NLL of uniform "
-                f"tokens, ln(data.vocab_size) = {uniform:.2f}, so no sequence would earn more than "
-                "another; give less"
-            )
 
 
-Record = TypeVar("Record", bound=Checked)
-
-
-def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "config") -> Record:
-    """Builds a settings record from nested mappings, such as a ConfigDict or parsed JSON.
-
-    Args:
-      kind: the record's class, `HParams` for a whole experiment.
-      fields: name -> value; a missing field keeps its default.
-      path: what to call the mapping in errors.
-
-    Returns:
-      The record.
+def check_sizes(hparams: HParams, sizes: DataSizes) -> None:
+    """Checks settings against the data they are meant for.
 
     Raises:
-      ConfigError: an unknown field, a value of the wrong type or out of range.
+      ConfigError: they do not fit; names the field and the nearest right value.
     """
-    known = {field.name for field in dataclasses.fields(kind)}
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for name, value in fields.items():
-        if name not in known:
-            raise ConfigError(f"{path}.{name}: no such field; {nearest(name, sorted(known))}")
-        values[name] = _convert(hints[name], value, f"{path}.{name}")
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{path}.{error}") from None
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Brings a config's value to a field's type, or says which type is wanted."""
-    if isinstance(hint, type) and issubclass(hint, Checked):
-        if not isinstance(value, Mapping) and not hasattr(value, "items"):
-            raise ConfigError(f"{path}={value!r}: must be a section with fields of its own")
-        return from_mapping(hint, dict(value.items()), path)
-    if hint == Filters:
-        try:
-            return tuple((_convert(int, w, path), _convert(int, n, path)) for w, n in value)
-        except (TypeError, ValueError):
+    settings, schedule = hparams.discriminator, hparams.schedule
+    widest = max(width for width, _ in settings.filters)
+    if widest > sizes.length and settings.kind == "text_cnn":
+        raise ConfigError(
+            f"discriminator.filters={settings.filters}: width {widest} does "
+            f"not fit sequences of data.length={sizes.length}; the widest that fits is "
+            f"{sizes.length}"
+        )
+    bounds = [
+        ("schedule.batch_size", schedule.batch_size, sizes.num_train, "data.num_train"),
+        ("schedule.d_samples", schedule.d_samples, sizes.num_train, "data.num_train"),
+        ("schedule.d_batch_size", schedule.d_batch_size, 2 * schedule.d_samples,
+         "2 * schedule.d_samples"),
+    ]  # fmt: skip
+    if isinstance(hparams.data, OracleDataHParams):  # which draws as many as are asked for
+        number = hparams.evaluation.eval_samples
+        bounds.append(("evaluation.eval_samples", number, sizes.num_test, "data.num_test"))
+    for name, value, bound, why in bounds:
+        if value > bound:
             raise ConfigError(
-                f"{path}={value!r}: must be pairs (width, number), such as ((2, 100), (3, 200))"
-            ) from None
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{path}={value!r}: must be of type {hint.__name__}")
-    return value
-
-
-def to_dict(record: Any) -> dict[str, Any]:
-    """The record as nested dicts and lists, ready for JSON; `from_mapping` reads it back."""
-    result: dict[str, Any] = {}
-    for entry in dataclasses.fields(record):
-        value = getattr(record, entry.name)
-        if dataclasses.is_dataclass(value):
-            result[entry.name] = to_dict(value)
-        elif isinstance(value, tuple):
-            result[entry.name] = [list(item) for item in value]
-        else:
-            result[entry.name] = value
-    return result
-
-
-def differences(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> list[str]:
-    """Fields in which two nested dicts differ, as `name: a != b`."""
-    found = []
-    for name in sorted(one.keys() | other.keys()):
-        a, b = one.get(name, "(absent)"), other.get(name, "(absent)")
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{path}{name}.")
-        elif a != b:
-            found.append(f"{path}{name}: {a!r} != {b!r}")
-    return found
+                f"{name}={value}: more than the {bound} sequences of {why}; "
+                f"the nearest right value is {bound}"
+            )
+    uniform = math.log(sizes.vocab_size)
+    training = hparams.training
+    if training.reward == "likelihood_ratio" and training.reward_min_nll >= uniform:
+        raise ConfigError(
+            f"training.reward_min_nll={training.reward_min_nll}: not below the NLL of uniform "
+            f"tokens, ln(data.vocab_size) = {uniform:.2f}, so no sequence would earn more than "
+            "another; give less"
+        )

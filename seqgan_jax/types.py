@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 Params = Any  # a pytree of arrays
@@ -24,6 +25,13 @@ class Samples(NamedTuple):
 
     tokens: Array  # [B, T] int32
     mask: Array  # [B, T] bool; True up to and including the end token
+
+
+class Sequences(NamedTuple):
+    """The same on the host, in NumPy."""
+
+    tokens: np.ndarray  # [B, T] int32
+    mask: np.ndarray  # [B, T] bool; True up to and including the end token
 
 
 class LabelledBatch(NamedTuple):

@@ -14,10 +14,10 @@ import pytest
 
 from seqgan_jax.benchmark import phases, report, scaling, startup, timing, work
 from seqgan_jax.benchmark.limits import Limits, Work, least_seconds, measure_limits
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import (
     FILTERS_20,
-    ConfigError,
-    DataHParams,
     DiscriminatorHParams,
     HParams,
     ModelHParams,
@@ -28,7 +28,7 @@ from seqgan_jax.hparams import (
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIMITS = Limits(1e9, 1e8, 1e9)
 SMALL = HParams(
-    data=DataHParams(vocab_size=30, length=6, num_train=64, num_test=64),
+    data=OracleDataHParams(vocab_size=30, length=6, num_train=64, num_test=64),
     model=ModelHParams(embed_dim=4, hidden_dim=4),
     discriminator=DiscriminatorHParams(embed_dim=4, filters=((1, 3), (3, 2))),
     training=TrainingHParams(num_rollouts=4),

@@ -11,17 +11,14 @@ import ml_collections
 import numpy as np
 import pytest
 
+from seqgan_jax.checked import ConfigError, differences, from_mapping, to_dict
+from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import (
     FILTERS_20,
     FILTERS_32,
-    ConfigError,
-    DataHParams,
     DiscriminatorHParams,
     HParams,
     TrainingHParams,
-    differences,
-    from_mapping,
-    to_dict,
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -290,13 +287,13 @@ def test_values_on_the_edge_are_accepted(sections):
 
 def test_a_record_checks_itself_without_a_config():
     with pytest.raises(ConfigError, match=r"length=0: must be at least 1"):
-        DataHParams(length=0)
+        OracleDataHParams(length=0)
     with pytest.raises(ConfigError, match=r"reward='probabilty': did you mean probability\?"):
         TrainingHParams(reward="probabilty")
     with pytest.raises(ConfigError, match="needs at least one"):
         DiscriminatorHParams(filters=())
     with pytest.raises(ConfigError, match="does not fit"):
-        HParams(data=DataHParams(length=19))
+        HParams(data=OracleDataHParams(length=19))
 
 
 def test_differences():

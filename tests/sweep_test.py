@@ -9,7 +9,8 @@ import pytest
 import rich.console
 
 from seqgan_jax import hparams as hp
-from seqgan_jax.checked import ConfigError
+from seqgan_jax.checked import ConfigError, from_mapping, to_dict
+from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.metrics.diversity import CopiedFraction
 from seqgan_jax.models.teacher_forcing import log_probs
 from seqgan_jax.search.sampling import sample
@@ -17,7 +18,7 @@ from seqgan_jax.training import experiment, sweep, trained
 from seqgan_jax.training.loop import Trainer
 
 TINY = hp.HParams(
-    data=hp.DataHParams(
+    data=OracleDataHParams(
         vocab_size=12, length=4, num_train=40, num_test=32, oracle_embed_dim=4, oracle_hidden_dim=4
     ),
     model=hp.ModelHParams(embed_dim=4, hidden_dim=5),
@@ -97,9 +98,9 @@ def test_crossing_is_interpolated():
 
 
 def test_other_data_are_refused(run, tmp_path):
-    other = json.loads(json.dumps(hp.to_dict(TINY)))
+    other = json.loads(json.dumps(to_dict(TINY)))
     other["data"]["seed"] = 1
-    hparams = hp.from_mapping(hp.HParams, other)
+    hparams = from_mapping(hp.HParams, other)
     folder = str(tmp_path / "other")
     Trainer(hparams, folder, rich.console.Console(file=io.StringIO())).run()
     with pytest.raises(ConfigError, match=r"on other data than .*data\.seed: 0 != 1"):

@@ -12,13 +12,14 @@ import rich.console
 
 from seqgan_jax import hparams as hp
 from seqgan_jax import log_probs
-from seqgan_jax.checked import ConfigError
+from seqgan_jax.checked import ConfigError, from_mapping
+from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.training import checkpoint, experiment, workdir, writers
 from seqgan_jax.training.loop import DivergedError, Trainer
 from seqgan_jax.training.summary import summarise
 
 TINY = hp.HParams(
-    data=hp.DataHParams(
+    data=OracleDataHParams(
         vocab_size=12, length=4, num_train=40, num_test=32, oracle_embed_dim=4, oracle_hidden_dim=4
     ),
     model=hp.ModelHParams(embed_dim=4, hidden_dim=5),
@@ -124,7 +125,7 @@ def test_writes_all_files(uninterrupted):
     assert all(a["seconds"] <= b["seconds"] for a, b in itertools.pairwise(lines))
 
     config = json.loads((folder / "config.json").read_text())
-    assert hp.from_mapping(hp.HParams, config) == TINY
+    assert from_mapping(hp.HParams, config) == TINY
     samples = [line.split() for line in (folder / "samples.txt").read_text().splitlines()]
     assert len(samples) == 7
     assert all(len(s) == 4 and all(0 <= int(t) < 12 for t in s) for s in samples)

@@ -41,8 +41,8 @@ class Phase(NamedTuple):
 
 def sequences_of(hparams: HParams, number: int, seed: int = 0) -> Samples:
     """Uniform tokens: speed does not depend on which they are."""
-    shape = (number, hparams.data.length)
-    tokens = jax.random.randint(jax.random.key(seed), shape, 0, hparams.data.vocab_size)
+    shape = (number, hparams.sizes.length)
+    tokens = jax.random.randint(jax.random.key(seed), shape, 0, hparams.sizes.vocab_size)
     return Samples(tokens.astype(jnp.int32), jnp.ones(shape, bool))
 
 
@@ -84,10 +84,10 @@ def _mle_step(hparams: HParams, models: Models) -> Phase:
     batch_size = hparams.schedule.batch_size
     return Phase(
         f"MLE step, B {batch_size}",
-        compile_calls(hparams, models)["pretrain_generator_epoch"],
+        compile_calls(hparams.schedule, models, hparams.sizes.length)["pretrain_generator_epoch"],
         lambda: (init_state(models), sequences_of(hparams, _MLE_STEPS * batch_size)),
         _MLE_STEPS,
-        batch_size * hparams.data.length,
+        batch_size * hparams.sizes.length,
         "tokens",
         work.generator_gradient(hparams),
         {"mle_step": 1},
@@ -95,7 +95,7 @@ def _mle_step(hparams: HParams, models: Models) -> Phase:
 
 
 def _sampling(hparams: HParams, models: Models) -> Phase:
-    length, batch_size = hparams.data.length, hparams.schedule.batch_size
+    length, batch_size = hparams.sizes.length, hparams.schedule.batch_size
 
     def draw(key: Array, params: Any) -> tuple[Array, Array]:
         use, key = jax.random.split(key)
@@ -127,7 +127,7 @@ def _nll(hparams: HParams, models: Models) -> Phase:
             (init_state(models).generator, sequences_of(hparams, _SEQUENCES)),
         ),
         1,
-        _SEQUENCES * hparams.data.length,
+        _SEQUENCES * hparams.sizes.length,
         "tokens",
         work.sequences(hparams, _SEQUENCES),
         {"nll": _SEQUENCES / hparams.schedule.batch_size},
@@ -214,7 +214,7 @@ def _g_step(hparams: HParams, models: Models) -> Phase:
         one,
         lambda: (init_state(models), sequences_of(hparams, batch_size)),
         1,
-        work.draws(hparams) + batch_size * hparams.data.length,
+        work.draws(hparams) + batch_size * hparams.sizes.length,
         "tokens",
         work.generator_step(hparams),
         {"sample": 1, "rollout": hparams.training.num_rollouts, "policy_gradient": 1},
@@ -223,7 +223,7 @@ def _g_step(hparams: HParams, models: Models) -> Phase:
 
 def _d_epochs(hparams: HParams, models: Models) -> Phase:
     schedule = hparams.schedule
-    function = compile_calls(hparams, models)["discriminator_epochs"]
+    function = compile_calls(hparams.schedule, models, hparams.sizes.length)["discriminator_epochs"]
 
     def d_step(state: Any, data: Samples) -> tuple[Any, Metrics]:
         state, metrics, _ = function(state, data)

@@ -50,7 +50,7 @@ class PlainParts:
 def _calls(hparams: HParams, plain: Any) -> dict[str, Callable[[], Any]]:
     """Name -> call on one batch; `rollout` completes each prefix of a batch once."""
     state = init_state(build_models(hparams))
-    training, schedule, length = hparams.training, hparams.schedule, hparams.data.length
+    training, schedule, length = hparams.training, hparams.schedule, hparams.sizes.length
     generator, discriminator = state.generator, state.discriminator
     tokens = sequences_of(hparams, schedule.batch_size).tokens
     pool = labelled(hparams, schedule.d_batch_size)

@@ -68,8 +68,8 @@ def measure(
 
     for name in chosen:
         if name == "startup":
-            steps = hparams.data.num_train // hparams.schedule.batch_size
-            tokens = steps * hparams.schedule.batch_size * hparams.data.length
+            steps = hparams.sizes.num_train // hparams.schedule.batch_size
+            tokens = steps * hparams.schedule.batch_size * hparams.sizes.length
             yield startup.measure(train_command, steps, tokens, runs)
         elif name == "round":
             yield _round(hparams, figures("g_step"), figures("d_epochs"))

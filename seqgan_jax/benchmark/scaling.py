@@ -42,9 +42,9 @@ def resized(hparams: HParams, **sizes: int) -> HParams:
 def sizes_of(hparams: HParams) -> dict[str, int]:
     """T, N, V, B and H of a config."""
     return {
-        "T": hparams.data.length,
+        "T": hparams.sizes.length,
         "N": hparams.training.num_rollouts,
-        "V": hparams.data.vocab_size,
+        "V": hparams.sizes.vocab_size,
         "B": hparams.schedule.batch_size,
         "H": hparams.model.hidden_dim,
     }

@@ -26,7 +26,7 @@ def _recurrence(hparams: HParams, embed_dim: int, hidden_dim: int) -> Work:
 
 
 def _token(hparams: HParams, embed_dim: int, hidden_dim: int) -> Work:
-    vocab_size = hparams.data.vocab_size
+    vocab_size = hparams.sizes.vocab_size
     output = Work(2.0 * hidden_dim * vocab_size, vocab_size)
     return _recurrence(hparams, embed_dim, hidden_dim) + output
 
@@ -35,12 +35,12 @@ def _density(hparams: HParams) -> Work:
     """One sequence's likelihood under a density."""
     settings = hparams.discriminator
     each = _token(hparams, settings.embed_dim, settings.hidden_dim)
-    return each.times(hparams.data.length)
+    return each.times(hparams.sizes.length)
 
 
 def sequences(hparams: HParams, number: int) -> Work:
     """So many sequences drawn, or their likelihoods."""
-    return token(hparams).times(number * hparams.data.length)
+    return token(hparams).times(number * hparams.sizes.length)
 
 
 def generator_gradient(hparams: HParams) -> Work:
@@ -51,7 +51,7 @@ def generator_gradient(hparams: HParams) -> Work:
 
 def judged(hparams: HParams) -> Work:
     """One sequence judged by a learnt reward: windows, highway, output; or two likelihoods."""
-    settings, length = hparams.discriminator, hparams.data.length
+    settings, length = hparams.discriminator, hparams.sizes.length
     if settings.kind == "density":
         return _density(hparams) + sequences(hparams, 1)
     windows = sum(
@@ -76,13 +76,13 @@ def discriminator_gradient(hparams: HParams) -> Work:
 def completions(hparams: HParams) -> int:
     """Sequences that the discriminator judges in one g-step: N of each prefix, and the finished."""
     return hparams.schedule.batch_size * (
-        hparams.training.num_rollouts * (hparams.data.length - 1) + 1
+        hparams.training.num_rollouts * (hparams.sizes.length - 1) + 1
     )
 
 
 def draws(hparams: HParams) -> int:
     """Tokens that Monte Carlo search of one batch draws: N T (T - 1) / 2 a sequence."""
-    length = hparams.data.length
+    length = hparams.sizes.length
     return (
         hparams.schedule.batch_size * hparams.training.num_rollouts * (length * (length - 1) // 2)
     )
@@ -90,7 +90,7 @@ def draws(hparams: HParams) -> int:
 
 def action_values(hparams: HParams) -> Work:
     """Monte Carlo search of one batch (Eq. 4)."""
-    prefixes = recurrence(hparams).times(hparams.schedule.batch_size * hparams.data.length)
+    prefixes = recurrence(hparams).times(hparams.schedule.batch_size * hparams.sizes.length)
     drawn = token(hparams).times(draws(hparams))
     return prefixes + drawn + judged(hparams).times(completions(hparams))
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from seqgan_jax.metrics.ngrams import NONE, NgramNumbers
+from seqgan_jax.types import Sequences
+
 
 def distinct_fraction(tokens: np.ndarray) -> float:
     """Share of different sequences among `[B, T]`; behind its end a sequence is all padding."""
@@ -50,3 +53,40 @@ class CopiedFraction:
             hashes ^= hashes >> np.uint64(29)
         inside = mask[:, self.order - 1 :]
         return hashes[inside]
+
+
+def distinct_n(samples: Sequences, order: int) -> float:
+    """Different n-grams as a share of all (arXiv 1510.03055). It falls with the number of samples.
+
+    Args:
+      samples: tokens and mask `[B, T]`.
+      order: n.
+
+    Returns:
+      Between 0 and 1; NaN where there is no n-gram.
+    """
+    numbers = NgramNumbers(samples, order)
+    total = int((numbers.own[order - 1] != NONE).sum())
+    return numbers.count(order) / total if total else float("nan")
+
+
+def unique_ngrams(samples: Sequences, order: int) -> int:
+    """How many different n-grams there are. Arguments as of `distinct_n`."""
+    return NgramNumbers(samples, order).count(order)
+
+
+def duplicate_rate(samples: Sequences) -> float:
+    """Share of sequences that repeat an earlier one, tokens and mask `[B, T]`."""
+    return 1.0 - len(set(_whole(samples))) / len(samples.tokens)
+
+
+def copied_sequences(samples: Sequences, train: Sequences) -> float:
+    """Share of sequences `[B, T]` that stand whole in the training data `[R, T']`."""
+    known = set(_whole(train))
+    return sum(each in known for each in _whole(samples)) / len(samples.tokens)
+
+
+def _whole(sequences: Sequences) -> list[bytes]:
+    """Real tokens of each row, comparable across sets of different T."""
+    rows = zip(sequences.tokens.astype(np.int64), sequences.mask, strict=True)
+    return [row[real].tobytes() for row, real in rows]

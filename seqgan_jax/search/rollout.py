@@ -33,6 +33,7 @@ class Schedule(NamedTuple):
     first: np.ndarray  # [K] prefix length each slot starts from
     second: np.ndarray  # [K] prefix length it goes on with, T - first
     weight: np.ndarray  # [T - 1, 2 K] sums completions (first ones, then second) by prefix
+    draws: np.ndarray  # [T, K] number of the draw at each step of each slot, see `_draw_numbers`
 
 
 def schedule(length: int, num_rollouts: int) -> Schedule:
@@ -48,16 +49,46 @@ def schedule(length: int, num_rollouts: int) -> Schedule:
     """
     pairs = [prefix for prefix in range(1, length) if 2 * prefix < length] * num_rollouts
     first, second_used = list(pairs), [True] * len(pairs)
+    # Which of its prefix's rollouts each completion is.
+    numbers = [(n, n) for n in range(num_rollouts) for _ in range(len(pairs) // num_rollouts)]
     if length % 2 == 0:
         middle = -(-num_rollouts // 2)
         first += [length // 2] * middle
         second_used += [True] * middle
         second_used[-1] = num_rollouts % 2 == 0
+        numbers += [(2 * slot, 2 * slot + 1) for slot in range(middle)]
     start = np.asarray(first, np.int32)
     second = length - start
     completes = np.concatenate([start, np.where(second_used, second, 0)])
     weight = completes[None, :] == np.arange(1, length)[:, None]
-    return Schedule(start, second, weight.astype(np.float32))
+    draws = _draw_numbers(start, np.asarray(numbers, np.int32), length, num_rollouts)
+    return Schedule(start, second, weight.astype(np.float32), draws)
+
+
+def _draw_numbers(
+    first: np.ndarray, numbers: np.ndarray, length: int, num_rollouts: int
+) -> np.ndarray:
+    """A number for every draw that says what it is for and does not depend on T.
+
+    The n-th completion of prefix t draws position p as number N (p (p - 1) / 2 + t) + n, so that
+    the same sequences, padded further, are completed by the same tokens.
+
+    Args:
+      first: prefix that each slot starts from. `[K]`.
+      numbers: n of its first and of its second completion. `[K, 2]`.
+      length: T.
+      num_rollouts: N.
+
+    Returns:
+      `[T, K]` int32.
+    """
+    step = np.arange(length)[:, None]
+    on_second = step >= length - first
+    prefix = np.where(on_second, length - first, first)
+    position = np.where(on_second, step, step + first)
+    number = np.where(on_second, numbers[:, 1], numbers[:, 0])
+    draws = num_rollouts * (position * (position - 1) // 2 + prefix) + number
+    return draws.astype(np.int32)
 
 
 def action_values(
@@ -158,7 +189,10 @@ def _complete(
     plan = schedule(length, num_rollouts)
     num_slots = len(plan.first)
     second = jnp.asarray(plan.second)
-    uniforms = jax.random.uniform(key, (length, num_slots * batch_size))
+
+    def uniforms_of(number: Array) -> Array:  # [K] -> [K * B]
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, number)
+        return jax.vmap(lambda k: jax.random.uniform(k, (batch_size,)))(keys).reshape(-1)
 
     def fold(leaf: Array) -> Array:  # [K, B, ...] -> [K * B, ...]
         return leaf.reshape(num_slots * batch_size, *leaf.shape[2:])
@@ -166,7 +200,7 @@ def _complete(
     draw = next_token(language_model, params)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
-        index, uniform, fresh = inputs
+        index, number, fresh = inputs
         # Slots whose second prefix has length `index` start it now, from the state kept there.
         starts = jnp.repeat(second == index, batch_size)
 
@@ -175,12 +209,12 @@ def _complete(
             return jnp.where(starts.reshape(-1, *[1] * (kept.ndim - 1)), every_slot, current)
 
         state, token, alive = jax.tree.map(restart, carry, fresh)
-        state, token = draw(state, token, uniform)
+        state, token = draw(state, token, uniforms_of(number))
         token, alive = freeze_after_end(language_model, token, alive)
         return (state, token, alive), token
 
     carry = jax.tree.map(lambda leaf: fold(leaf[plan.first]), states)
-    _, drawn = jax.lax.scan(step, carry, (jnp.arange(length), uniforms, states))
+    _, drawn = jax.lax.scan(step, carry, (jnp.arange(length), jnp.asarray(plan.draws), states))
     drawn = drawn.reshape(length, num_slots, batch_size).transpose(1, 2, 0)  # [K, B, T]
 
     # The first completion of slot k wrote position p at step p - first; the second at step p.

@@ -160,6 +160,7 @@ def sample(
     temperature: float | Array = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    prefix: Array | None = None,
 ) -> Samples:
     """Draws sequences from a language model.
 
@@ -172,21 +173,31 @@ def sample(
       temperature: logits are divided by it; below 1 sharpens.
       top_k: draw from the k likeliest tokens only; None for all.
       top_p: draw from the nucleus of this probability only; None for all. Applied after `top_k`.
+      prefix: the tokens that every sequence begins with, `[P]` int32, P <= T; None for none.
 
     Returns:
       Tokens `[B, T]` int32 and their mask `[B, T]`, False behind the first end token, where the
-      tokens are the model's `pad_token`.
+      tokens are the model's `pad_token`. A position's draw does not depend on T.
 
     Raises:
-      ValueError: `batch_size`, `length`, `temperature`, `top_k` or `top_p` is out of range.
+      ValueError: `batch_size`, `length`, `temperature`, `top_k`, `top_p` or the length of `prefix`
+        is out of range.
     """
     if batch_size < 1 or length < 1:
         raise ValueError(f"batch_size={batch_size}, length={length}: both must be at least 1")
     _check_filter(temperature, top_k, top_p)
+    given = None
+    if prefix is not None:
+        if len(prefix) > length:
+            raise ValueError(f"prefix of {len(prefix)} tokens: longer than length={length}")
+        given = jnp.full((length,), _FREE, jnp.int32).at[: len(prefix)].set(prefix)
     return _sample(
-        language_model, params, key, temperature, batch_size=batch_size, length=length,
+        language_model, params, key, temperature, given, batch_size=batch_size, length=length,
         top_k=top_k, top_p=top_p,
     )  # fmt: skip
+
+
+_FREE = -1  # in place of a given token: one is to be drawn
 
 
 @functools.partial(
@@ -197,6 +208,7 @@ def _sample(
     params: Params,
     key: Array,
     temperature: float | Array,
+    given: Array | None,
     *,
     batch_size: int,
     length: int,
@@ -205,7 +217,8 @@ def _sample(
 ) -> Samples:
     num_blocks = -(-batch_size // DRAWN_ROWS)
     rows = -(-batch_size // num_blocks)
-    uniforms = jax.random.uniform(key, (num_blocks, length, rows))
+    # Time first: then a longer T leaves the uniforms of the positions before it as they are.
+    uniforms = jax.random.uniform(key, (length, num_blocks, rows)).swapaxes(0, 1)
 
     def draw_filtered(state: ModelState, token: Array, uniform: Array) -> tuple[ModelState, Array]:
         state, logits = language_model.step(params, state, token)
@@ -216,17 +229,19 @@ def _sample(
 
     def draw_block(block_uniforms: Array) -> Array:
         def step(
-            carry: tuple[ModelState, Array, Array], uniform: Array
+            carry: tuple[ModelState, Array, Array], inputs: tuple[Array, Array | None]
         ) -> tuple[tuple[ModelState, Array, Array], Array]:
-            state, token, alive = carry
+            (state, token, alive), (uniform, fixed) = carry, inputs
             state, token = draw(state, token, uniform)
+            if fixed is not None:
+                token = jnp.where(fixed == _FREE, token, fixed)
             token, alive = freeze_after_end(language_model, token, alive)
             return (state, token, alive), token
 
         state = language_model.initial_state(params, rows)
         start = jnp.full((rows,), language_model.start_token, jnp.int32)
         carry = (state, start, jnp.ones((rows,), bool))
-        return jax.lax.scan(step, carry, block_uniforms)[1].T
+        return jax.lax.scan(step, carry, (block_uniforms, given))[1].T
 
     if num_blocks == 1:
         tokens = draw_block(uniforms[0])

@@ -12,6 +12,10 @@ import orbax.checkpoint as ocp
 from seqgan_jax.methods.state import TrainState
 
 
+FOLDER = "checkpoints"  # of a run
+PRETRAINED_FOLDER = "pretrained"  # the state after maximum likelihood
+
+
 @dataclasses.dataclass
 class Progress:
     """Where a run is; plain values that JSON carries.

@@ -13,8 +13,8 @@ import rich.console
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from seqgan_jax.checked import ConfigError
-from seqgan_jax.hparams import HParams, from_mapping
+from seqgan_jax.checked import ConfigError, UserError, from_mapping
+from seqgan_jax.hparams import HParams
 from seqgan_jax.training.loop import DivergedError
 
 
@@ -37,7 +37,7 @@ def run(main: Callable[[], None]) -> None:
         use_compilation_cache()
         try:
             main()
-        except ConfigError as error:
+        except UserError as error:
             fail(str(error))
         except DivergedError as error:
             fail(str(error), status=1)

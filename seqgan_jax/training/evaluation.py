@@ -8,35 +8,45 @@ import zlib
 import jax
 import numpy as np
 
-from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.metrics import discrimination
 from seqgan_jax.metrics.diversity import CopiedFraction, distinct_fraction
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
+from seqgan_jax.metrics.scorer import Scorer, words
 from seqgan_jax.search.likelihood_ratio import against_generator
 from seqgan_jax.search.rewards import discriminator_reward
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training.experiment import Experiment
-from seqgan_jax.types import Array, LabelledBatch, Params, Samples
+from seqgan_jax.types import Array, LabelledBatch, Params, Samples, Sequences
 
 # Sequences of each kind on which the discriminator's accuracy is measured: a standard error of
 # about one percent, at a cost that a run does not feel.
 _JUDGED = 1_000
+# Samples whose BLEU and self-BLEU are taken while training; the standard error is below 0.01.
+_SCORED = 2_000
 
 
 class Evaluator:
     """Measures states of one experiment; its functions compile once."""
 
-    def __init__(self, hparams: HParams, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._length = hparams.data.length
-        self._num_samples = hparams.evaluation.eval_samples
-        train = jax.device_get(experiment.train)
-        self._copied = CopiedFraction(train.tokens, train.mask)
-        nll = functools.partial(
-            negative_log_likelihood, experiment.oracle.language_model, experiment.oracle.params
-        )
-        self._nll_oracle = jax.jit(nll)
+        self._num_samples = experiment.hparams.evaluation.eval_samples
+        train, test = (Sequences(*jax.device_get(x)) for x in (experiment.train, experiment.test))
+        self._test = test
+        self._copied = CopiedFraction(*train)
+        codec = experiment.codec
+        self._scorer = Scorer(train, test, codec.end_token, codec.unknown_token)
+        # Self-BLEU compares equal numbers of samples and of real sequences.
+        self._num_scored = min(_SCORED, self._num_samples, len(test.tokens))
+        if experiment.oracle is not None:
+            self._nll_oracle = jax.jit(
+                functools.partial(
+                    negative_log_likelihood,
+                    experiment.oracle.language_model,
+                    experiment.oracle.params,
+                )
+            )
         self._nll = jax.jit(
             functools.partial(negative_log_likelihood, experiment.models.language_model)
         )
@@ -44,36 +54,53 @@ class Evaluator:
 
     @functools.cached_property
     def limits(self) -> dict[str, float]:
-        """The oracle's floor (its own NLL) and ceiling (uniform tokens); real data's copying.
+        """What real data have: copying, and the oracle's own NLL (floor) or else BLEU.
 
-        Measured when first asked for, so that training need not wait.
+        Beside the floor the ceiling, uniform tokens' NLL. Measured when first asked for, so that
+        training need not wait.
         """
         experiment = self._experiment
+        copied = {"copied_heldout": self._copied(*self._test)}
+        if experiment.oracle is None:
+            few = Sequences(*(leaf[: self._num_scored] for leaf in self._test))
+            real = self._scorer.held_out_bleu() | self._scorer.self_bleu(few)
+            return copied | {f"{name}_heldout": value for name, value in real.items()}
         # Held-out data are the oracle's own samples: no others need be drawn.
         test = Samples(*(leaf[: self._num_samples] for leaf in experiment.test))
         key = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"ceiling"))
         uniform = jax.random.randint(
             key, test.tokens.shape, 0, experiment.oracle.language_model.vocab_size
         )
-        real = jax.device_get(experiment.test)
-        return {
+        return copied | {
             "nll_oracle_floor": float(self._nll_oracle(test)),
             "nll_oracle_ceiling": float(self._nll_oracle(Samples(uniform, test.mask))),
-            "copied_heldout": self._copied(real.tokens, real.mask),
         }
 
     def generator(self, state: TrainState) -> dict[str, float]:
-        """NLL_oracle, NLL_test, entropy (nats per token), distinct and copied fractions."""
+        """NLL_test, entropy (nats per token), distinct and copied fractions; and of quality:
+
+        NLL_oracle where there is an oracle, else BLEU, self-BLEU and the mean length in words.
+        """
         samples = self.samples(state, self._num_samples, "evaluation")
         test = Samples(*(leaf[: self._num_samples] for leaf in self._experiment.test))
-        host = jax.device_get(samples)
+        host = Sequences(*jax.device_get(samples))
         return {
-            "nll_oracle": float(self._nll_oracle(samples)),
+            **self._quality(samples, host),
             "nll_test": float(self._nll(state.generator, test)),
             "entropy": float(self._nll(state.generator, samples)),
             "distinct": distinct_fraction(host.tokens),
-            "copied": self._copied(host.tokens, host.mask),
+            "copied": self._copied(*host),
             **self.limits,
+        }
+
+    def _quality(self, samples: Samples, host: Sequences) -> dict[str, float]:
+        if self._experiment.oracle is not None:
+            return {"nll_oracle": float(self._nll_oracle(samples))}
+        few = Sequences(*(leaf[: self._num_scored] for leaf in host))
+        return {
+            **self._scorer.bleu(few),
+            **self._scorer.self_bleu(few),
+            "mean_length": float(words(few, self._experiment.codec.end_token).mask.sum(1).mean()),
         }
 
     def discriminator(self, state: TrainState, trained_on: LabelledBatch) -> dict[str, float]:
@@ -106,7 +133,7 @@ class Evaluator:
         """Fresh samples of the generator; they depend on the state and on their use alone."""
         return sample(
             self._experiment.models.language_model, state.generator, state.subkey(use),
-            batch_size=number, length=self._length,
+            batch_size=number, length=self._experiment.sizes.length,
         )  # fmt: skip
 
     def _judge(self, generator: Params, discriminator: Params, tokens: Array, mask: Array) -> Array:

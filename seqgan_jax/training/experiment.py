@@ -1,4 +1,4 @@
-"""Builds what a run needs from its settings: models, oracle, data, method."""
+"""Builds what a run needs from its settings: data, oracle, models, method."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import zlib
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from seqgan_jax.checked import ConfigError
+from seqgan_jax.data.dataset import Codec, Dataset, Progress
+from seqgan_jax.data.ids import IdCodec
+from seqgan_jax.data_hparams import DataSizes, OracleDataHParams
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.registry import METHODS
@@ -16,7 +20,9 @@ from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
 from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
 from seqgan_jax.search.sampling import sample
-from seqgan_jax.types import Array, LanguageModel, Samples, SequenceClassifier
+from seqgan_jax.training import real_data
+from seqgan_jax.training.fitting import fitted
+from seqgan_jax.types import Array, LanguageModel, Samples, Sequences, SequenceClassifier
 
 
 class Models(NamedTuple):
@@ -30,58 +36,129 @@ class Models(NamedTuple):
 class Experiment(NamedTuple):
     """Everything fixed in a run."""
 
+    hparams: HParams  # as the run goes by them: fitted to the data
+    sizes: DataSizes
     models: Models
-    oracle: Oracle
+    codec: Codec
+    oracle: Oracle | None  # None where the data are real
     train: Samples  # [num_train, T]
     test: Samples  # [num_test, T]
+    notes: tuple[str, ...]  # what was left out of the data or lowered in the settings
 
 
-def build_models(hparams: HParams) -> Models:
-    """Builds generator, discriminator and method; touches no data."""
-    vocab_size = hparams.data.vocab_size
+class Outline(NamedTuple):
+    """An experiment without its data: enough to draw from a trained generator."""
+
+    hparams: HParams
+    sizes: DataSizes
+    models: Models
+    codec: Codec
+
+
+def build_models(hparams: HParams, codec: Codec | None = None) -> Models:
+    """Builds generator, discriminator and method; touches no data.
+
+    Args:
+      hparams: the experiment.
+      codec: knows the vocabulary; by default, an oracle's.
+
+    Returns:
+      The models.
+    """
+    codec = codec or IdCodec(hparams.sizes.vocab_size)
     recurrent = {"lstm": lstm, "gru": gru}[hparams.model.cell]
-    language_model = recurrent(
-        vocab_size, hparams.model.embed_dim, hparams.model.hidden_dim,
-        init_scale=hparams.model.init_scale,
-    )  # fmt: skip
+
+    def language_model(embed_dim: int, hidden_dim: int) -> LanguageModel:
+        return recurrent(
+            codec.vocab_size, embed_dim, hidden_dim, codec.start_token,
+            end_token=codec.end_token, pad_token=codec.pad_token,
+            init_scale=hparams.model.init_scale,
+        )  # fmt: skip
+
+    generator = language_model(hparams.model.embed_dim, hparams.model.hidden_dim)
     settings = hparams.discriminator
     if settings.kind == "density":
-        model = recurrent(
-            vocab_size, settings.embed_dim, settings.hidden_dim, init_scale=hparams.model.init_scale
-        )
+        model = language_model(settings.embed_dim, settings.hidden_dim)
         classifier = density(model, settings.dropout_rate)
     else:
         classifier = text_cnn(
-            vocab_size, settings.embed_dim, settings.filters,
+            codec.vocab_size, settings.embed_dim, settings.filters,
             dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
         )  # fmt: skip
-    method = METHODS[hparams.method](language_model, classifier, hparams.training)
-    return Models(language_model, classifier, method)
+    method = METHODS[hparams.method](generator, classifier, hparams.training)
+    return Models(generator, classifier, method)
 
 
-def build(hparams: HParams) -> Experiment:
-    """Builds an experiment; its data depends on `hparams.data` alone.
+def outline(hparams: HParams, folder: str) -> Outline:
+    """A run's models and codec, from its settings and what is kept in its folder.
 
     Raises:
-      ConfigError: the oracle file is missing, damaged, or of another vocabulary.
+      DataError: the run is on real data, and its encoded data in the folder are missing or damaged.
     """
-    oracle = build_oracle(hparams)
+    if isinstance(hparams.data, OracleDataHParams):
+        codec: Codec = IdCodec(hparams.data.vocab_size)
+        sizes = hparams.sizes
+    else:
+        dataset = real_data.kept(folder)
+        codec, sizes = dataset.codec, sizes_of(dataset)
+        hparams, _ = fitted(hparams, sizes)
+    return Outline(hparams, sizes, build_models(hparams, codec), codec)
+
+
+def build(hparams: HParams, folder: str, progress: Progress | None = None) -> Experiment:
+    """Builds an experiment; its data depend on `hparams.data` alone.
+
+    Args:
+      hparams: the experiment.
+      folder: of the run; real data are read from what is kept there, or kept there once read.
+      progress: told the share of a file that has been read.
+
+    Raises:
+      ConfigError: the oracle file is missing, damaged, or of another vocabulary; or the settings
+        do not fit the data.
+      DataError: the data cannot be read.
+    """
+    if isinstance(hparams.data, OracleDataHParams):
+        return _on_oracle(hparams, hparams.data)
+    dataset = real_data.load(hparams.data, folder, progress)
+    sizes = sizes_of(dataset)
+    hparams, lowered = fitted(hparams, sizes)
+    models = build_models(hparams, dataset.codec)
+    return Experiment(
+        hparams, sizes, models, dataset.codec, None,
+        _on_device(dataset.train), _on_device(dataset.test), (*dataset.notes, *lowered),
+    )  # fmt: skip
+
+
+def sizes_of(dataset: Dataset) -> DataSizes:
+    """The sizes of data read from files."""
+    num_train, length = dataset.train.tokens.shape
+    return DataSizes(dataset.codec.vocab_size, length, num_train, len(dataset.test.tokens))
+
+
+def _on_device(sequences: Sequences) -> Samples:
+    return Samples(jnp.asarray(sequences.tokens), jnp.asarray(sequences.mask))
+
+
+def _on_oracle(hparams: HParams, data: OracleDataHParams) -> Experiment:
+    oracle = build_oracle(data)
     train, test = (
         sample(
-            oracle.language_model, oracle.params, _data_key(hparams, use),
-            batch_size=size, length=hparams.data.length,
+            oracle.language_model, oracle.params, _data_key(data, use),
+            batch_size=size, length=data.length,
         )
-        for use, size in (("train", hparams.data.num_train), ("test", hparams.data.num_test))
+        for use, size in (("train", data.num_train), ("test", data.num_test))
     )  # fmt: skip
-    return Experiment(build_models(hparams), oracle, train, test)
+    codec = IdCodec(data.vocab_size)
+    models = build_models(hparams, codec)
+    return Experiment(hparams, hparams.sizes, models, codec, oracle, train, test, ())
 
 
-def build_oracle(hparams: HParams) -> Oracle:
-    """The oracle that `hparams.data` describes."""
-    data = hparams.data
+def build_oracle(data: OracleDataHParams) -> Oracle:
+    """The oracle that the settings describe."""
     if not data.oracle_path:
         return init_oracle(
-            _data_key(hparams, "oracle"), data.vocab_size, data.oracle_embed_dim,
+            _data_key(data, "oracle"), data.vocab_size, data.oracle_embed_dim,
             data.oracle_hidden_dim,
         )  # fmt: skip
     try:
@@ -97,5 +174,5 @@ def build_oracle(hparams: HParams) -> Oracle:
     return oracle
 
 
-def _data_key(hparams: HParams, use: str) -> Array:
-    return jax.random.fold_in(jax.random.key(hparams.data.seed), zlib.crc32(use.encode()))
+def _data_key(data: OracleDataHParams, use: str) -> Array:
+    return jax.random.fold_in(jax.random.key(data.seed), zlib.crc32(use.encode()))

@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import rich.console
 
-from seqgan_jax.hparams import HParams
+from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.hparams import HParams, ScheduleHParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.generator import parameter_count
 from seqgan_jax.search.sampling import sample
@@ -22,39 +23,33 @@ from seqgan_jax.training import (
     epochs,
     experiment,
     host_memory,
+    outputs,
     plan,
     summary,
     workdir,
     writers,
 )
 from seqgan_jax.training.evaluation import Evaluator
-from seqgan_jax.training.progress import PhaseProgress, clock
-from seqgan_jax.types import Array, LabelledBatch, Samples
+from seqgan_jax.training.progress import PhaseProgress, ReadingProgress, clock
+from seqgan_jax.types import Array, LabelledBatch, Samples, Sequences
 
 SAMPLES_FILE = "samples.txt"
-CHECKPOINTS_FOLDER = "checkpoints"
-
-
-def format_samples(samples: Samples) -> str:
-    """Token ids, a sequence a line, without padding."""
-    tokens, mask = jax.device_get(samples)
-    return "".join(
-        " ".join(map(str, row[real])) + "\n" for row, real in zip(tokens, mask, strict=True)
-    )
 
 
 class DivergedError(RuntimeError):
     """A loss or gradient is NaN or infinite; says where."""
 
 
-def compile_calls(hparams: HParams, models: experiment.Models) -> dict[str, Callable[..., Any]]:
+def compile_calls(
+    schedule: ScheduleHParams, models: experiment.Models, length: int
+) -> dict[str, Callable[..., Any]]:
     """The calls that a plan names, jitted; each consumes the state that it is given."""
-    schedule, method = hparams.schedule, models.method
+    method = models.method
 
     def negatives(state: TrainState, key: Array, number: int) -> Samples:
         return sample(
             models.language_model, state.generator, key,
-            batch_size=number, length=hparams.data.length,
+            batch_size=number, length=length,
         )  # fmt: skip
 
     functions: dict[str, Callable[..., Any]] = {
@@ -83,24 +78,44 @@ class Trainer:
       console: where progress is shown.
 
     Raises:
-      ConfigError: the folder belongs to another config, or the data cannot be read.
+      ConfigError: the folder belongs to another config, or the oracle cannot be read.
+      DataError: the data cannot be read, or are others than the run in the folder began with.
       DivergedError: by `run`, when a metric is not finite; nothing of that call is saved.
     """
 
     def __init__(self, hparams: HParams, folder: str, console: rich.console.Console) -> None:
         self._begun = time.monotonic()
-        self._hparams, self._folder, self._console = hparams, folder, console
+        self._folder, self._console = folder, console
         workdir.check(folder, hparams)
-        self._tell(f"drawing {hparams.data.num_train + hparams.data.num_test:,} sequences of data")
-        self._experiment = experiment.build(hparams)
+        self._experiment = self._read_data(hparams)
         workdir.claim(folder, hparams)
+        self._hparams = hparams = self._experiment.hparams
         self._checkpoints = checkpoint.Checkpoints(
-            os.path.join(folder, CHECKPOINTS_FOLDER), hparams.evaluation.checkpoints_kept
+            os.path.join(folder, checkpoint.FOLDER), hparams.evaluation.checkpoints_kept
         )
         self._plan = plan.calls(hparams.schedule)
-        self._compiled = compile_calls(hparams, self._experiment.models)
+        self._compiled = compile_calls(
+            hparams.schedule, self._experiment.models, self._experiment.sizes.length
+        )
         self._called: set[str] = set()
         self._end_round = jax.jit(self._experiment.models.method.end_round, donate_argnums=0)
+
+    def _read_data(self, hparams: HParams) -> experiment.Experiment:
+        """Builds the experiment and tells of its data."""
+        data = hparams.data
+        if isinstance(data, OracleDataHParams):
+            self._tell(f"drawing {data.num_train + data.num_test:,} sequences of data")
+            return experiment.build(hparams, self._folder)
+        with ReadingProgress(f"reading {data.path}", self._console) as progress:
+            built = experiment.build(hparams, self._folder, progress)
+        sizes = built.sizes
+        self._tell(
+            f"{sizes.num_train:,} sequences to learn from, {sizes.num_test:,} held out, "
+            f"{sizes.vocab_size:,} tokens, {sizes.length} positions"
+        )
+        for note in built.notes:
+            self._tell(note)
+        return built
 
     def run(self) -> None:
         """Trains from the newest checkpoint, or from the start, to the end."""
@@ -138,7 +153,7 @@ class Trainer:
         self._console.print(f"{self._folder}: {words}", highlight=False)
 
     def _introduce(self) -> None:
-        self._evaluator = Evaluator(self._hparams, self._experiment)
+        self._evaluator = Evaluator(self._experiment)
         state, device = self._state, jax.devices()[0]
         self._console.print(
             f"{self._folder}: generator {parameter_count(state.generator):,} parameters, "
@@ -168,6 +183,8 @@ class Trainer:
                 progress.advance(done / a_unit)
                 if call.ends_unit:
                     self._end_unit(call, total, trained_on, progress)
+                    if call.phase == plan.G_PRETRAIN and call.unit == total:
+                        self._save_pretrained()
                 self._save_if_due(last=index + 1 == len(self._plan))
 
     def _run_call(self, call: plan.Call) -> LabelledBatch | None:
@@ -190,8 +207,8 @@ class Trainer:
             )
         values["work_seconds"] = time.monotonic() - begun
         values["work_tokens"] = plan.tokens_of(
-            call, self._hparams.schedule, self._hparams.data.length,
-            self._hparams.training.num_rollouts, self._hparams.data.num_train,
+            call, self._hparams.schedule, self._experiment.sizes.length,
+            self._hparams.training.num_rollouts, self._experiment.sizes.num_train,
         )  # fmt: skip
         pending = self._progress.pending
         for name, value in values.items():
@@ -245,13 +262,21 @@ class Trainer:
             self._checkpoints.save(self._state, self._progress)
             self._saved_at = time.monotonic()
 
+    def _save_pretrained(self) -> None:
+        """Keeps the generator of maximum likelihood: the other one, by which SeqGAN is judged."""
+        folder = os.path.join(self._folder, checkpoint.PRETRAINED_FOLDER)
+        pretrained = checkpoint.Checkpoints(folder, 1)
+        if pretrained.newest() is None:
+            pretrained.save(self._state, self._progress)
+        pretrained.close()
+
     def _finish(self) -> None:
         lines = writers.read_metrics(self._folder)
         summary.plot_learning_curve(self._folder, lines)
         number = self._hparams.evaluation.num_written
         samples = self._evaluator.samples(self._state, max(number, 1), "written")
-        text = format_samples(Samples(samples.tokens[:number], samples.mask[:number]))
-        workdir.write_atomically(os.path.join(self._folder, SAMPLES_FILE), text)
+        few = Sequences(*(leaf[:number] for leaf in jax.device_get(samples)))
+        outputs.write_samples(os.path.join(self._folder, SAMPLES_FILE), few, self._experiment.codec)
         summary.write_summary(self._folder, lines)
         self._console.print(summary.table(lines))
         self._console.print(

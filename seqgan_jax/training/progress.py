@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import rich.console
 import rich.progress
@@ -18,6 +18,9 @@ _SHOWN = (
     ("g_grad_norm", "g_grad_norm {:.2g}"),
     ("tokens_per_second", "{:,.0f} tokens/s"),
     ("nll_oracle", "NLL_oracle {:.3f}"),
+    ("bleu_2", "BLEU-2 {:.3f}"),
+    ("bleu_4", "BLEU-4 {:.3f}"),
+    ("self_bleu_4", "self-BLEU-4 {:.3f}"),
     ("nll_test", "NLL_test {:.3f}"),
     ("entropy", "entropy {:.3f}"),
     ("distinct", "distinct {:.3f}"),
@@ -36,11 +39,41 @@ def clock(seconds: float) -> str:
 def describe(metrics: Mapping[str, float]) -> str:
     """The metrics worth a glance, floor and ceiling beside NLL_oracle."""
     words = [form.format(metrics[name]) for name, form in _SHOWN if name in metrics]
-    if "nll_oracle" in metrics:
+    if "nll_oracle_floor" in metrics:
         limits = "(floor {nll_oracle_floor:.3f}, ceiling {nll_oracle_ceiling:.3f})"
         place = next(i for i, word in enumerate(words) if word.startswith("NLL_oracle"))
         words[place] += " " + limits.format(**metrics)
     return " · ".join(words)
+
+
+class ReadingProgress:
+    """The progress of reading data; a context manager that gives a function of the share read.
+
+    Args of the constructor:
+      words: what is being done.
+      console: where to write.
+      seconds_between_lines: no two lines stand closer, nor the first to the beginning.
+    """
+
+    def __init__(
+        self, words: str, console: rich.console.Console, seconds_between_lines: float = 5.0
+    ) -> None:
+        self._words, self._console, self._between = words, console, seconds_between_lines
+        self._begun = self._last_line = time.monotonic()
+
+    def __enter__(self) -> Callable[[float], None]:
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _advance(self, share: float) -> None:
+        now = time.monotonic()
+        if now - self._last_line < self._between or not 0.0 < share < 1.0:
+            return
+        self._last_line = now
+        left = clock((now - self._begun) * (1.0 - share) / share)
+        self._console.print(f"{self._words} · {share:.0%} · {left} left", highlight=False)
 
 
 class PhaseProgress:

@@ -23,6 +23,7 @@ _HIGHER_IS_BETTER = {
     "reward_mean",
     *(f"d_{name}" for name in ("accuracy", "accuracy_train", "accuracy_heldout")),
     *("d_auc_train", "d_auc_heldout"),
+    *(f"bleu_{order}" for order in (2, 3, 4, 5)),
 }
 
 
@@ -30,7 +31,7 @@ def summarise(lines: Sequence[Line]) -> dict[str, Any]:
     """Last and best of every metric, seconds and last tokens/s a phase, from metrics.jsonl.
 
     The best is the lowest value of losses, NLLs, norms and copying, the highest of accuracy, AUC,
-    entropy, distinct fraction and reward. It is a best of the run on the very figures
+    entropy, distinct fraction, BLEU and reward. It is a best of the run on the very figures
     reported, so it flatters; the last value does not.
     """
     metrics: dict[str, Any] = {}
@@ -66,19 +67,34 @@ def write_summary(workdir: str, lines: Sequence[Line]) -> None:
 
 
 def _evaluated(lines: Sequence[Line], phase: str) -> list[Line]:
-    return [line for line in lines if line["phase"] == phase and "nll_oracle" in line]
+    return [line for line in lines if line["phase"] == phase and "nll_test" in line]
+
+
+_COLUMNS = {
+    "NLL_oracle": "nll_oracle",
+    "BLEU-2": "bleu_2",
+    "BLEU-4": "bleu_4",
+    "self-BLEU-4": "self_bleu_4",
+    "NLL_test": "nll_test",
+    "entropy": "entropy",
+    "distinct": "distinct",
+    "copied": "copied",
+    "D held out": "d_accuracy_heldout",
+}
 
 
 def table(lines: Sequence[Line]) -> rich.table.Table:
-    """The run in a few rows: after each phase, lowest NLL_oracle, floor and ceiling."""
-    result = rich.table.Table(title="nats per token; judge NLL_oracle only beside NLL_test")
+    """The run in a few rows: real data, after each phase, the best NLL_oracle or BLEU-4, ceiling.
+
+    Each line is held against those of its own kind of data: an oracle's or real ones.
+    """
+    pretrain, rounds = _evaluated(lines, G_PRETRAIN), _evaluated(lines, ADVERSARIAL)
+    everything = pretrain + rounds
+    on_oracle = any("nll_oracle" in line for line in everything)
+    judged = "NLL_oracle only beside NLL_test" if on_oracle else "BLEU only beside self-BLEU"
+    result = rich.table.Table(title=f"likelihoods in nats per token; judge {judged}")
     columns = {
-        "NLL_oracle": "nll_oracle",
-        "NLL_test": "nll_test",
-        "entropy": "entropy",
-        "distinct": "distinct",
-        "copied": "copied",
-        "D held out": "d_accuracy_heldout",
+        title: key for title, key in _COLUMNS.items() if any(key in line for line in everything)
     }
     result.add_column("")
     for title in columns:
@@ -88,56 +104,79 @@ def table(lines: Sequence[Line]) -> rich.table.Table:
         cells = [f"{values[key]:.3f}" if key in values else "-" for key in columns.values()]
         result.add_row(name, *cells)
 
-    pretrain, rounds = _evaluated(lines, G_PRETRAIN), _evaluated(lines, ADVERSARIAL)
-    everything = pretrain + rounds
     if not everything:
         return result
     limits = everything[-1]
-    row("real data (floor)", {
-        "nll_oracle": limits["nll_oracle_floor"], "copied": limits["copied_heldout"]
-    })  # fmt: skip
+    real = {
+        key: limits[f"{key}_heldout"] for key in _COLUMNS.values() if f"{key}_heldout" in limits
+    }
+    if on_oracle:
+        real["nll_oracle"] = limits["nll_oracle_floor"]
+    row("real data (floor)" if on_oracle else "real held-out data", real)
     if pretrain:
         row(f"after MLE, epoch {pretrain[-1]['epoch']}", pretrain[-1])
     if rounds:
-        lowest = min(rounds, key=lambda line: line["nll_oracle"])
-        if lowest is not rounds[-1]:
-            row(f"lowest NLL_oracle, round {lowest['round']}", lowest)
+        name, sign = ("nll_oracle", 1.0) if on_oracle else ("bleu_4", -1.0)
+        best = min(rounds, key=lambda line: sign * line[name])
+        if best is not rounds[-1]:
+            words = "lowest NLL_oracle" if on_oracle else "highest BLEU-4"
+            row(f"{words}, round {best['round']}", best)
         row(f"after round {rounds[-1]['round']}", rounds[-1])
-    row("uniform tokens (ceiling)", {"nll_oracle": limits["nll_oracle_ceiling"]})
+    if on_oracle:
+        row("uniform tokens (ceiling)", {"nll_oracle": limits["nll_oracle_ceiling"]})
     return result
 
 
+# Okabe and Ito's colours, told apart by line style too.
+_LIKELIHOODS = (
+    ("nll_oracle", "NLL_oracle (quality)", "#0072B2", "-"),
+    ("nll_test", "NLL_test (diversity)", "#D55E00", "--"),
+    ("entropy", "entropy", "#009E73", ":"),
+)
+_BLEUS = (
+    ("bleu_2", "BLEU-2", "#0072B2", "-"),
+    ("bleu_4", "BLEU-4", "#D55E00", "--"),
+    ("self_bleu_4", "self-BLEU-4", "#CC79A7", "-."),
+)
+
+
 def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
-    """Draws NLL_oracle and NLL_test against epochs and rounds into learning_curve.png."""
+    """Draws learning_curve.png: likelihoods, and BLEU of real data, against epochs and rounds."""
     pretrain, rounds = _evaluated(lines, G_PRETRAIN), _evaluated(lines, ADVERSARIAL)
     everything = pretrain + rounds
     if not everything:
         return
     epochs = max((line["epoch"] for line in lines if line["phase"] == G_PRETRAIN), default=0)
     place = [line["epoch"] for line in pretrain] + [epochs + line["round"] for line in rounds]
-    figure = matplotlib.figure.Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    # Okabe-Ito colours, told apart by line style too.
-    for name, label, colour, style in (
-        ("nll_oracle", "NLL_oracle (quality)", "#0072B2", "-"),
-        ("nll_test", "NLL_test (diversity)", "#D55E00", "--"),
-        ("entropy", "entropy", "#009E73", ":"),
-    ):
-        values = [line[name] for line in everything]
-        axes.plot(place, values, style, color=colour, marker="o", markersize=3, label=label)
     limits = everything[-1]
-    for name, label, dashes in (
-        ("nll_oracle_floor", "floor: oracle's own samples", (5.0, 1.0)),
-        ("nll_oracle_ceiling", "ceiling: uniform tokens", (1.0, 1.0)),
-    ):
-        axes.axhline(limits[name], color="0.4", linewidth=1, dashes=dashes, label=label)
-    if rounds:
-        d_steps = sum(line["phase"] == D_PRETRAIN for line in lines)
-        label = f"end of maximum likelihood, {d_steps} d-steps"
-        axes.axvline(epochs, color="0.4", linewidth=1, dashes=(1.0, 3.0), label=label)
+    panels = [(_LIKELIHOODS, "nats per token")]
+    if "bleu_4" in limits:
+        panels.append((_BLEUS, "mean over samples, 0 to 1"))
+    figure = matplotlib.figure.Figure(figsize=(8, 1.5 + 3.0 * len(panels)), layout="constrained")
+    for index, (curves, unit) in enumerate(panels):
+        axes = figure.add_subplot(len(panels), 1, index + 1)
+        for name, label, colour, style in curves:
+            values = [line.get(name, float("nan")) for line in everything]
+            if name in limits:
+                axes.plot(place, values, style, color=colour, marker="o", markersize=3, label=label)
+            if f"{name}_heldout" in limits and name != "copied":
+                axes.axhline(
+                    limits[f"{name}_heldout"], color=colour, linewidth=1, dashes=(1.0, 2.0),
+                    label=f"{label} of real held-out data",
+                )  # fmt: skip
+        for name, label, dashes in (
+            ("nll_oracle_floor", "floor: oracle's own samples", (5.0, 1.0)),
+            ("nll_oracle_ceiling", "ceiling: uniform tokens", (1.0, 1.0)),
+        ):
+            if name in limits and index == 0:
+                axes.axhline(limits[name], color="0.4", linewidth=1, dashes=dashes, label=label)
+        if rounds:
+            d_steps = sum(line["phase"] == D_PRETRAIN for line in lines)
+            words = f"end of maximum likelihood, {d_steps} d-steps" if index == 0 else None
+            axes.axvline(epochs, color="0.4", linewidth=1, dashes=(1.0, 3.0), label=words)
+        axes.set_ylabel(unit)
+        axes.grid(alpha=0.3)
     axes.set_xlabel("epochs of maximum likelihood, then adversarial rounds")
-    axes.set_ylabel("nats per token")
-    axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", fontsize=8, ncols=3)
     partial = os.path.join(workdir, "learning_curve.partial.png")
     figure.savefig(partial, dpi=120)

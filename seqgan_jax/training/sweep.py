@@ -13,8 +13,7 @@ import matplotlib.figure
 import numpy as np
 import rich.table
 
-from seqgan_jax.checked import ConfigError
-from seqgan_jax.hparams import differences, to_dict
+from seqgan_jax.checked import ConfigError, differences, to_dict
 from seqgan_jax.metrics.diversity import CopiedFraction
 from seqgan_jax.models.teacher_forcing import log_probs
 from seqgan_jax.models.tempered import tempered

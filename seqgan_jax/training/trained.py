@@ -1,4 +1,4 @@
-"""Reads a trained generator back from a run's folder."""
+"""Reads a trained generator back from a run's folder, and draws from it."""
 
 from __future__ import annotations
 
@@ -6,72 +6,95 @@ import os
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from seqgan_jax.checked import ConfigError
-from seqgan_jax.hparams import HParams
+from seqgan_jax.checked import ConfigError, DataError
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import checkpoint, experiment, workdir
-from seqgan_jax.training.loop import CHECKPOINTS_FOLDER, format_samples
+from seqgan_jax.types import Sequences
 
 
 class Trained(NamedTuple):
-    """A run's settings, its models, and the state of its newest checkpoint."""
+    """What a run is made of, and a state of it."""
 
-    hparams: HParams
-    models: experiment.Models
+    outline: experiment.Outline
     state: TrainState
 
 
-def read(folder: str) -> Trained:
-    """Reads the newest checkpoint of a run.
+def read(folder: str, pretrained: bool = False) -> Trained:
+    """Reads the newest checkpoint of a run, or the one after maximum likelihood.
 
     Raises:
       ConfigError: no run or no checkpoint there.
+      DataError: the run's own copy of its data is missing or damaged.
     """
-    hparams = workdir.read_hparams(folder)
-    models = experiment.build_models(hparams)
-    path = os.path.join(folder, CHECKPOINTS_FOLDER)
+    outline = experiment.outline(workdir.read_hparams(folder), folder)
+    name = checkpoint.PRETRAINED_FOLDER if pretrained else checkpoint.FOLDER
+    path = os.path.join(folder, name)
     checkpoints = checkpoint.Checkpoints(path) if os.path.isdir(path) else None
     if checkpoints is None or checkpoints.newest() is None:
         raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
-    state, _ = checkpoints.restore(jax.eval_shape(models.method.init_state, jax.random.key(0)))
+    init = outline.models.method.init_state
+    state, _ = checkpoints.restore(jax.eval_shape(init, jax.random.key(0)))
     checkpoints.close()
-    return Trained(hparams, models, state)
+    return Trained(outline, state)
 
 
-def write_samples(
-    folder: str,
+def has_pretrained(folder: str) -> bool:
+    """Whether a run has kept its generator of maximum likelihood, and trained it further."""
+    hparams = workdir.read_hparams(folder)
+    path = os.path.join(folder, checkpoint.PRETRAINED_FOLDER)
+    return hparams.schedule.rounds > 0 and os.path.isdir(path)
+
+
+def draw(
+    run: Trained,
     *,
     number: int,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    prefix: str = "",
     seed: int = 0,
-) -> str:
-    """Draws sequences from the newest checkpoint of a run.
+) -> Sequences:
+    """Draws sequences from a trained generator.
 
     Args:
-      folder: the run's folder.
-      number: sequences to draw.
+      run: from `read`.
+      number: sequences to draw, B.
       temperature: divides the logits.
       top_k: draw from the k likeliest tokens only; None for all.
       top_p: draw from the nucleus of this probability only; None for all.
+      prefix: the beginning that every sequence continues, as the run's samples are written.
       seed: of the draw.
 
     Returns:
-      A sequence a line, as token ids.
+      Tokens and mask `[B, T]`.
 
     Raises:
-      ConfigError: no run or no checkpoint there, or an argument is out of range.
+      ConfigError: an argument is out of range, or the prefix cannot be encoded or is too long.
     """
-    hparams, models, state = read(folder)
+    outline = run.outline
+    length = outline.sizes.length
+    given = None
+    if prefix:
+        try:
+            ids = outline.codec.encode(prefix, strict=True)
+        except DataError as error:
+            raise ConfigError(f"--prefix={prefix!r}: {error}") from None
+        room = length - (outline.codec.end_token is not None)
+        if not 0 < len(ids) <= room:
+            raise ConfigError(
+                f"--prefix={prefix!r}: {len(ids)} tokens; sequences of this run have 1 to {room}"
+            )
+        given = jnp.asarray(ids, jnp.int32)
     try:
         samples = sample(
-            models.language_model, state.generator, jax.random.key(seed),
-            batch_size=number, length=hparams.data.length,
-            temperature=temperature, top_k=top_k, top_p=top_p,
+            outline.models.language_model, run.state.generator, jax.random.key(seed),
+            batch_size=number, length=length, temperature=temperature, top_k=top_k, top_p=top_p,
+            prefix=given,
         )  # fmt: skip
     except ValueError as error:
         raise ConfigError(f"--num={number}: {error}" if number < 1 else f"--{error}") from error
-    return format_samples(samples)
+    return Sequences(*jax.device_get(samples))

@@ -6,8 +6,8 @@ import json
 import os
 from typing import Any
 
-from seqgan_jax.checked import ConfigError
-from seqgan_jax.hparams import HParams, differences, from_mapping, to_dict
+from seqgan_jax.checked import ConfigError, differences, from_mapping, to_dict
+from seqgan_jax.hparams import HParams
 
 CONFIG_FILE = "config.json"
 

@@ -1,0 +1,101 @@
+"""Sequences from any text file, such as the captions of Image COCO.
+
+  python bin/train.py --config=configs/text.py --config.data.path=FILE
+"""
+
+import ml_collections
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.method = "seqgan"
+    config.seed = 0  # of the models and the training; the data has its own
+
+    config.data = ml_collections.ConfigDict()
+    config.data.kind = "text"
+    config.data.path = ""  # a UTF-8 text file, one sequence a line
+    config.data.test_path = ""  # another, to test with; "": a seeded share of the first
+    config.data.test_fraction = 0.1  # that share
+    config.data.seed = 0  # of the split
+    config.data.level = "whitespace"  # word (punctuation apart), whitespace (as it stands), character
+    config.data.normal_form = "NFC"  # of Unicode: NFC, NFKC or none
+    config.data.lowercase = False
+    config.data.drop_punctuation = False  # tokens of nothing but punctuation
+    config.data.drop_spaces = False  # of character level
+    config.data.max_size = 5_000  # V at most, the special tokens included; rarer ones are <unk>
+    config.data.min_count = 1  # occurrences in the training lines below which a token is <unk>
+    config.data.min_length = 1  # tokens a line; shorter lines are dropped
+    # Longer lines are dropped, or cut. If min_length = max_length, there is no end token.
+    config.data.max_length = 35
+    config.data.too_long = "drop"  # or cut
+    config.data.tokens_per_line = 0  # as samples are shown: 0 for one line each
+
+    config.model = ml_collections.ConfigDict()
+    config.model.cell = "lstm"  # or gru
+    config.model.embed_dim = 64
+    config.model.hidden_dim = 64
+    config.model.init_scale = 0.1  # every initial parameter is N(0, 0.1^2)
+
+    config.discriminator = ml_collections.ConfigDict()
+    # A language model judged against G's own likelihood, or text_cnn, the paper's
+    config.discriminator.kind = "density"
+    config.discriminator.embed_dim = 64
+    config.discriminator.hidden_dim = 64  # of a density
+    config.discriminator.filters = ((1, 50), (2, 100), (3, 100), (4, 100), (5, 50), (10, 50), (20, 50))  # of a text_cnn, like softmax_head: (width, number)
+    config.discriminator.dropout_rate = 0.5
+    config.discriminator.softmax_head = False  # two output units, as in the original code
+
+    config.training = ml_collections.ConfigDict()
+    config.training.mle_learning_rate = 0.005  # of Adam, like the next two rates
+    config.training.mle_dropout_rate = 0.5  # of the features before the output layer
+    config.training.g_learning_rate = 0.002
+    config.training.d_learning_rate = 0.005
+    config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
+    config.training.d_l2 = 0.0  # weight of the output layer's L2, of a text_cnn
+    # probability (the paper's D), log_probability, logit, centred (2 D - 1), likelihood_ratio,
+    # constant, random
+    config.training.reward = "likelihood_ratio"
+    # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
+    # which nothing more is gained.
+    config.training.reward_entropy = 0.6
+    config.training.reward_min_nll = 2.0
+    config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
+    config.training.baseline_decay = 0.9  # of the moving average
+    config.training.num_rollouts = 4  # N
+    config.training.rollout_chunk = 4  # rollouts live at a time: memory, not the result
+    config.training.rollout_policy = "copy"  # moving_average, frozen
+    config.training.rollout_update_rate = 0.8  # share of the old policy in the moving average
+
+    config.schedule = ml_collections.ConfigDict()
+    config.schedule.batch_size = 64
+    config.schedule.g_pretrain_epochs = 15
+    config.schedule.d_pretrain_steps = 40  # each: d_samples fresh negatives, d_epochs passes
+    config.schedule.rounds = 30
+    config.schedule.g_steps = 5  # a round
+    config.schedule.d_steps = 1  # a round
+    config.schedule.d_epochs = 1  # passes over each d-step's sequences
+    config.schedule.d_samples = 2_000  # negatives, and as many positives, a d-step
+    config.schedule.d_batch_size = 128  # real and generated together
+
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.eval_every = 5  # epochs, d-steps or rounds; the first and last of them too
+    config.evaluation.eval_samples = 2000
+    config.evaluation.num_written = 1_000  # sequences in samples.txt
+    config.evaluation.checkpoint_seconds = 60.0  # time between checkpoints
+    config.evaluation.checkpoints_kept = 2
+
+    if variant == "smoke":
+        config.model.embed_dim = config.model.hidden_dim = 16
+        config.discriminator.embed_dim = config.discriminator.hidden_dim = 16
+        config.training.num_rollouts = config.training.rollout_chunk = 2
+        config.schedule.g_pretrain_epochs = 2
+        config.schedule.d_pretrain_steps = 2
+        config.schedule.rounds = 2
+        config.schedule.g_steps = 1
+        config.schedule.d_samples = 256
+        config.evaluation.eval_every = 1
+        config.evaluation.eval_samples = 256
+        config.evaluation.num_written = 50
+    elif variant:
+        raise ValueError(f"configs/text.py:{variant}: the only variant is smoke")
+    return config

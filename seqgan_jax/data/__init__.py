@@ -1,0 +1,1 @@
+"""Sequences from files: text and MIDI to token ids and back; NumPy only."""

@@ -1,0 +1,247 @@
+"""Files of a folder or an archive, in the order of their names.
+
+Nothing is unpacked to disk; what an archive may make its reader decompress or hold is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gzip
+import io
+import os
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from seqgan_jax.checked import DataError
+
+MAX_MEMBER_BYTES = 10_000_000  # of one file
+MAX_TOTAL_BYTES = 1_000_000_000  # of an archive, decompressed: a bomb stops here
+MAX_MEMBERS = 1_000_000
+
+_TAR, _GZIPPED_TAR, _ZIP = (".tar",), (".tar.gz", ".tgz"), (".zip",)
+_DRIVE = re.compile(r"[A-Za-z]:")
+_BLOCK = 512  # a tar's unit; one of zeros ends it
+
+
+class Members:
+    """Files found, as pairs of a printable name and the content, sorted by name.
+
+    `len` is their number. Iterating over those of a folder reads them one at a time.
+    """
+
+    def __init__(self, loaders: list[tuple[str, Callable[[], bytes]]]) -> None:
+        self._loaders = sorted(loaders, key=lambda item: item[0])
+
+    def __len__(self) -> int:
+        return len(self._loaders)
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        """Raises DataError where a folder's file has become unreadable or is too large."""
+        for name, load in self._loaders:
+            yield name, load()
+
+
+def members(path: str, suffixes: tuple[str, ...] = (".mid", ".midi")) -> Members:
+    """Finds files by their suffix, in small letters or capitals.
+
+    Args:
+      path: one such file; a folder, searched with all folders in it; a `.tar`, `.tar.gz`, `.tgz` or
+        `.zip`, which is read whole. Links and devices in archives are passed over.
+      suffixes: in small letters.
+
+    Returns:
+      The files, at least one; names are relative to the folder, or as the archive has them.
+
+    Raises:
+      DataError: there is no such path, it is damaged, holds no such file, holds more or larger ones
+        than the bounds above admit, or a member's path leads out of the archive.
+    """
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        raise DataError(f"{path}: no such file or folder")
+    wanted = " or ".join(suffixes)
+    lowered = path.lower()
+    try:
+        if os.path.isdir(path):
+            loaders = _in_folder(path, suffixes)
+        elif lowered.endswith(suffixes):
+            loaders = [(_printable(os.path.basename(path)), functools.partial(_read, path))]
+        elif lowered.endswith(_TAR + _GZIPPED_TAR + _ZIP):
+            archive = _Archive(path, suffixes)
+            (_read_zip if lowered.endswith(_ZIP) else _read_tar)(archive)
+            loaders = archive.loaders
+        else:
+            raise DataError(
+                f"{path}: must be a folder, a {wanted} file, or an archive of them that ends in "
+                f"{', '.join(_TAR + _GZIPPED_TAR + _ZIP)}"
+            )
+    except DataError:
+        raise
+    except Exception as error:  # what damage makes the libraries raise is of a dozen kinds
+        raise DataError(f"{path}: cannot be read: {error or type(error).__name__}") from error
+    if not loaders:
+        raise DataError(f"{path}: no file in it ends in {wanted}")
+    return Members(loaders)
+
+
+def _printable(name: str) -> str:
+    """A name fit for messages: control characters and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _too_large(where: str) -> DataError:
+    return DataError(f"{where}: larger than {MAX_MEMBER_BYTES:,} bytes; remove it")
+
+
+def _in_folder(path: str, suffixes: tuple[str, ...]) -> list[tuple[str, Callable[[], bytes]]]:
+    """Loaders of the regular files below a folder; linked folders are not entered."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    loaders: list[tuple[str, Callable[[], bytes]]] = []
+    for folder, _, names in os.walk(path, onerror=refuse):
+        for name in names:
+            full = os.path.join(folder, name)
+            if not name.lower().endswith(suffixes) or not os.path.isfile(full):
+                continue
+            relative = os.path.relpath(full, path).replace(os.sep, "/")
+            loaders.append((_printable(relative), functools.partial(_read, full)))
+            if len(loaders) > MAX_MEMBERS:
+                raise DataError(f"{path}: more than {MAX_MEMBERS:,} files; give a smaller folder")
+    return loaders
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_MEMBER_BYTES + 1)
+    except OSError as error:
+        raise DataError(f"{_printable(path)}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_MEMBER_BYTES:
+        raise _too_large(_printable(path))
+    return data
+
+
+class _Archive:
+    """What has been read of an archive, and how much of its bounds that used up."""
+
+    def __init__(self, path: str, suffixes: tuple[str, ...]) -> None:
+        self.path = path
+        self.loaders: list[tuple[str, Callable[[], bytes]]] = []
+        self._suffixes = suffixes
+        self._num_members = 0
+        self._num_bytes = 0
+
+    def wants(self, name: str, size: int, regular: bool) -> bool:
+        """Whether to read the next member; counts it and checks its path and announced size."""
+        self._num_members += 1
+        if self._num_members > MAX_MEMBERS:
+            raise DataError(f"{self.path}: more than {MAX_MEMBERS:,} members; give a smaller one")
+        parts = name.replace("\\", "/").split("/")
+        if parts[0] == "" or _DRIVE.match(name) or ".." in parts:
+            raise DataError(
+                f"{self.path}: {_printable(name)}: a member's path must lie inside the archive"
+            )
+        wanted = regular and name.lower().endswith(self._suffixes)
+        if wanted and size > MAX_MEMBER_BYTES:
+            raise _too_large(f"{self.path}: {_printable(name)}")
+        return wanted
+
+    def add(self, name: str, data: bytes) -> None:
+        """Holds a member that was read; its announced size may have been a lie."""
+        if len(data) > MAX_MEMBER_BYTES:
+            raise _too_large(f"{self.path}: {_printable(name)}")
+        self._num_bytes += len(data)
+        if self._num_bytes > MAX_TOTAL_BYTES:
+            raise _bomb(self.path)
+        self.loaders.append((_printable(name), lambda: data))
+
+
+def _bomb(path: str) -> DataError:
+    return DataError(
+        f"{path}: more than {MAX_TOTAL_BYTES:,} bytes when decompressed; give a smaller archive"
+    )
+
+
+def _read_zip(archive: _Archive) -> None:
+    with zipfile.ZipFile(archive.path) as file:
+        for info in file.infolist():
+            regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
+            if not archive.wants(info.filename, info.file_size, regular and not info.is_dir()):
+                continue
+            # The others are decompressed without a bound on what one read may give.
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(
+                    f"{archive.path}: {_printable(info.filename)}: must be stored or deflated"
+                )
+            with file.open(info) as member:
+                archive.add(info.filename, member.read(MAX_MEMBER_BYTES + 1))
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class _Tar(tarfile.TarFile):
+    members: list[tarfile.TarInfo]  # headers read so far
+
+
+def _read_tar(archive: _Archive) -> None:
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(archive.path, "rb"))
+        plain: _Readable = file
+        if archive.path.lower().endswith(_GZIPPED_TAR):
+            plain = stack.enter_context(gzip.GzipFile(fileobj=file))
+        stream = _Forward(plain, archive.path)
+        tar = stack.enter_context(_Tar.open(fileobj=stream, mode="r:"))
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # tarfile would keep the headers of all
+            if not archive.wants(member.name, member.size, member.isreg()):
+                continue
+            content = tar.extractfile(member)
+            assert content is not None  # a regular file
+            archive.add(member.name, content.read())
+        # To tarfile a damaged header is the end, as the block of zeros is that should stand there.
+        if stream.last_read != bytes(_BLOCK):
+            raise DataError(f"{archive.path}: damaged behind byte {stream.tell() - _BLOCK:,}")
+        # Only at its very end does gzip compare its checksum.
+        while stream.read(1 << 16):
+            pass
+
+
+class _Forward(io.RawIOBase):
+    """A file that is read forward, no further than the bound on what an archive may hold."""
+
+    def __init__(self, file: _Readable, path: str) -> None:
+        self.last_read = b""
+        self._file = file
+        self._path = path
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        # Members come in small pieces; a header has no reason to be as large as a file.
+        if not 0 <= size <= MAX_MEMBER_BYTES + _BLOCK:
+            raise DataError(f"{self._path}: damaged: a header of {size:,} bytes")
+        self.last_read = self._file.read(size)
+        self._position += len(self.last_read)
+        if self._position > MAX_TOTAL_BYTES:
+            raise _bomb(self._path)
+        return self.last_read
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        if whence != os.SEEK_SET or position < self._position:
+            raise DataError(f"{self._path}: damaged: a member that starts before the last one ends")
+        while self._position < position and self.read(min(position - self._position, 1 << 16)):
+            pass
+        return self._position

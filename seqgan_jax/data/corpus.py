@@ -1,0 +1,176 @@
+"""Lines of a text file to flat arrays of token numbers, in one pass and little memory."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import NamedTuple
+
+import numpy as np
+
+from seqgan_jax.checked import DataError
+from seqgan_jax.data.dataset import Progress
+from seqgan_jax.data.lines import read_blocks
+from seqgan_jax.data.tokeniser import Tokeniser
+from seqgan_jax.types import Sequences
+
+
+class Numbering(dict[str, int]):
+    """Token -> number, in the order of their first coming; asking for a new one numbers it."""
+
+    def __missing__(self, token: str) -> int:
+        """The next free number, which the token has from now on."""
+        self[token] = number = len(self)
+        return number
+
+
+class Kept(NamedTuple):
+    """Which lines are used.
+
+    Attributes:
+      min_length: tokens; lines of fewer are dropped.
+      max_length: tokens; lines of more are dropped, or cut to the first so many.
+      cut: whether they are cut.
+    """
+
+    min_length: int
+    max_length: int
+    cut: bool
+
+
+class Corpus(NamedTuple):
+    """The lines of a file that are used, laid end to end, and how many are not.
+
+    Attributes:
+      ids: numbers of all tokens. Shape `[sum of lengths]`, int32.
+      lengths: tokens a line. Shape `[lines kept]`, int64.
+      blank: lines without a token.
+      short: lines dropped as too short.
+      long: lines dropped, or cut, as too long.
+      shortest: tokens of the shortest line that has any; 0 where none has.
+      longest: tokens of the longest line.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    blank: int = 0
+    short: int = 0
+    long: int = 0
+    shortest: int = 0
+    longest: int = 0
+
+
+def read_corpus(
+    path: str,
+    tokeniser: Tokeniser,
+    numbering: Numbering,
+    kept: Kept,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Reads a file of one sequence a line.
+
+    Args:
+      path: the file.
+      tokeniser: lines to tokens.
+      numbering: gives the tokens of lines that are kept their numbers; grows.
+      kept: which lines are used.
+      progress: called with the share of bytes read.
+
+    Returns:
+      The lines that are kept, in the order of the file.
+
+    Raises:
+      DataError: see `read_blocks`; or no line is kept, and why.
+    """
+    split, number_of = tokeniser.split, numbering.__getitem__
+    ids, lengths = array("i"), array("q")
+    blank = short = long = longest = 0
+    shortest = sys.maxsize
+    for _, lines in read_blocks(path, progress):
+        for line in lines:
+            tokens = split(line)
+            length = len(tokens)
+            if not length:
+                blank += 1
+                continue
+            if length < shortest:
+                shortest = length
+            if length > longest:
+                longest = length
+            if length < kept.min_length:
+                short += 1
+                continue
+            if length > kept.max_length:
+                long += 1
+                if not kept.cut:
+                    continue
+                length = kept.max_length
+                del tokens[length:]
+            ids.extend(map(number_of, tokens))
+            lengths.append(length)
+    corpus = Corpus(
+        np.frombuffer(ids, np.int32) if ids else np.zeros(0, np.int32),
+        np.frombuffer(lengths, np.int64) if lengths else np.zeros(0, np.int64),
+        *(blank, short, long, shortest if longest else 0, longest),
+    )
+    _check_some(path, corpus, kept)
+    return corpus
+
+
+def _check_some(path: str, corpus: Corpus, kept: Kept) -> None:
+    if len(corpus.lengths):
+        return
+    if not corpus.longest:
+        raise DataError(f"{path}: holds no line with a token; give one sequence a line")
+    advice = []
+    if corpus.short:
+        advice.append(f"{corpus.short:,} too short (data.min_length={kept.min_length})")
+    if corpus.long:
+        advice.append(f"{corpus.long:,} too long (data.max_length={kept.max_length})")
+    remedy = [f"data.min_length to {corpus.longest} or less"] if corpus.short else []
+    if corpus.long:
+        remedy.append(f"data.max_length to {corpus.shortest} or more, or data.too_long to 'cut'")
+    raise DataError(
+        f"{path}: no line can be used: {' and '.join(advice)}; they have {corpus.shortest} to "
+        f"{corpus.longest} tokens; set {', or '.join(remedy)}"
+    )
+
+
+def select(corpus: Corpus, chosen: np.ndarray) -> Corpus:
+    """The lines for which `chosen`, shape `[lines]` bool, holds; the counts go with none."""
+    return Corpus(corpus.ids[np.repeat(chosen, corpus.lengths)], corpus.lengths[chosen])
+
+
+def held_out(number: int, fraction: float, seed: int) -> np.ndarray:
+    """Draws which of so many sequences are for testing: at least one, and never all.
+
+    Args:
+      number: of sequences, at least 2.
+      fraction: share that is held out, rounded to whole sequences.
+      seed: of the draw.
+
+    Returns:
+      Shape `[number]`, bool.
+    """
+    chosen = np.zeros(number, bool)
+    tested = min(max(round(fraction * number), 1), number - 1)
+    chosen[np.random.default_rng(seed).permutation(number)[:tested]] = True
+    return chosen
+
+
+def padded(ids: np.ndarray, lengths: np.ndarray, length: int, pad: int) -> Sequences:
+    """Sequences laid end to end, each in a row of its own.
+
+    Args:
+      ids: shape `[sum of lengths]`, integers.
+      lengths: shape `[B]`, none above T.
+      length: T.
+      pad: fills the rest of a row.
+
+    Returns:
+      Tokens `[B, T]` int32 and mask `[B, T]` bool.
+    """
+    mask = np.arange(length) < lengths[:, None]
+    tokens = np.full(mask.shape, pad, np.int32)
+    tokens[mask] = ids
+    return Sequences(tokens, mask)

@@ -1,0 +1,50 @@
+"""Makes one config fit data of any size."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.data_hparams import DataSizes
+from seqgan_jax.hparams import HParams, check_sizes
+
+
+def fitted(hparams: HParams, sizes: DataSizes) -> tuple[HParams, list[str]]:
+    """Lowers what asks for more than the data give.
+
+    Args:
+      hparams: the experiment.
+      sizes: of its data, read from files.
+
+    Returns:
+      The settings that the run goes by, and one sentence on each that was lowered.
+
+    Raises:
+      ConfigError: a setting that cannot be lowered, such as filters that are all too wide.
+    """
+    schedule, settings = hparams.schedule, hparams.discriminator
+    d_samples = min(schedule.d_samples, sizes.num_train)
+    limits = {
+        "batch_size": min(schedule.batch_size, sizes.num_train),
+        "d_samples": d_samples,
+        "d_batch_size": min(schedule.d_batch_size, 2 * d_samples),
+    }
+    lowered = [
+        f"schedule.{name} lowered from {getattr(schedule, name)} to {value}, all that the data give"
+        for name, value in limits.items()
+        if value < getattr(schedule, name)
+    ]
+    filters = tuple(pair for pair in settings.filters if pair[0] <= sizes.length)
+    if len(filters) < len(settings.filters) and settings.kind == "text_cnn":
+        lowered.append(f"discriminator.filters wider than {sizes.length}, the length, left out")
+        if not filters:
+            raise ConfigError(
+                f"config.discriminator.filters={settings.filters}: none fits sequences of "
+                f"length {sizes.length}"
+            )
+        settings = dataclasses.replace(settings, filters=filters)
+    result = dataclasses.replace(
+        hparams, discriminator=settings, schedule=dataclasses.replace(schedule, **limits)
+    )
+    check_sizes(result, sizes)
+    return result, lowered

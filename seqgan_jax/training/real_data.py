@@ -1,0 +1,68 @@
+"""Data of a run that come from files, kept in its folder once they are encoded."""
+
+from __future__ import annotations
+
+import os
+
+from seqgan_jax.checked import DataError
+from seqgan_jax.data.cache import DATA_FILE, content_key, load_or_read, read_cache
+from seqgan_jax.data.dataset import Dataset, Progress
+from seqgan_jax.data.music import load_music
+from seqgan_jax.data.text import load_text
+from seqgan_jax.data_hparams import MusicDataHParams, TextDataHParams
+
+
+def load(
+    settings: TextDataHParams | MusicDataHParams, folder: str, progress: Progress | None = None
+) -> Dataset:
+    """The data that the settings describe, from the run's folder where they are kept there.
+
+    Args:
+      settings: of text or music.
+      folder: of the run.
+      progress: told the share of the files that has been read.
+
+    Returns:
+      The data.
+
+    Raises:
+      DataError: the files cannot be used; or they are no longer those that the run began with.
+    """
+    if not settings.path:
+        raise DataError("config.data.path='': give the data, --config.data.path=FILE")
+    paths = [path for path in (settings.path, settings.test_path) if path]
+    begun = os.path.exists(os.path.join(folder, DATA_FILE))
+    if begun and not any(os.path.exists(path) for path in paths):
+        return kept(folder)  # moved to another machine, say
+    key = content_key([name for path in paths for name in _files_of(path)], settings)
+    if begun and os.path.exists(os.path.join(folder, "checkpoints")):
+        kept_key, dataset = read_cache(folder)
+        if kept_key != key:
+            raise DataError(
+                f"{' and '.join(paths)}: changed since the run in {folder} began; "
+                "give the same data, or another --workdir"
+            )
+        return dataset
+
+    def read() -> Dataset:
+        if isinstance(settings, TextDataHParams):
+            return load_text(settings, progress)
+        return load_music(settings, progress)
+
+    return load_or_read(folder, key, read)
+
+
+def kept(folder: str) -> Dataset:
+    """The encoded data in a run's folder.
+
+    Raises:
+      DataError: there are none, or they are damaged.
+    """
+    return read_cache(folder)[1]
+
+
+def _files_of(path: str) -> list[str]:
+    """The file itself, or all files below a folder in the order of their names."""
+    if not os.path.isdir(path):
+        return [path]
+    return sorted(os.path.join(top, name) for top, _, names in os.walk(path) for name in names)

@@ -1,0 +1,119 @@
+"""Files to flat arrays of numbers, and those to rows."""
+
+import numpy as np
+import pytest
+
+from seqgan_jax.checked import DataError
+from seqgan_jax.data.corpus import (
+    Corpus,
+    Kept,
+    Numbering,
+    held_out,
+    padded,
+    read_corpus,
+    select,
+)
+from seqgan_jax.data.tokeniser import Tokeniser
+
+LINES = "a b\n\nc a b a\na\n  \nd d d d d d\nb c a\n"  # of 2, 0, 4, 1, 0, 6 and 3 tokens
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text(LINES, encoding="utf-8")
+    return str(path)
+
+
+def read(path, kept, numbering):
+    return read_corpus(path, Tokeniser("whitespace"), numbering, kept)
+
+
+def test_numbering_is_in_the_order_of_first_coming():
+    numbering = Numbering()
+    assert [numbering[token] for token in "babcab"] == [0, 1, 0, 2, 1, 0]
+    assert list(numbering) == ["b", "a", "c"]
+
+
+def test_lines_outside_the_lengths_are_dropped(path):
+    numbering = Numbering()
+    corpus = read(path, Kept(2, 4, cut=False), numbering)
+    assert list(numbering) == ["a", "b", "c"]  # of dropped lines no token is numbered
+    np.testing.assert_array_equal(corpus.ids, [0, 1, 2, 0, 1, 0, 1, 2, 0])
+    np.testing.assert_array_equal(corpus.lengths, [2, 4, 3])
+    assert corpus[2:] == (2, 1, 1, 1, 6)  # blank, short, long, shortest, longest
+
+
+def test_long_lines_are_cut(path):
+    numbering = Numbering()
+    corpus = read(path, Kept(3, 3, cut=True), numbering)
+    assert list(numbering) == ["c", "a", "b", "d"]
+    np.testing.assert_array_equal(corpus.ids, [0, 1, 2, 3, 3, 3, 2, 0, 1])
+    np.testing.assert_array_equal(corpus.lengths, [3, 3, 3])
+    assert corpus[2:] == (2, 2, 2, 1, 6)
+
+
+def test_a_second_file_goes_on_with_the_numbers(path):
+    numbering = Numbering({"d": 0, "c": 1})
+    corpus = read(path, Kept(2, 2, cut=False), numbering)
+    np.testing.assert_array_equal(corpus.ids, [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (
+            Kept(7, 9, cut=False),
+            r"5 too short \(data.min_length=7\); they have 1 to 6 tokens; "
+            "set data.min_length to 6 or less",
+        ),
+        (
+            Kept(5, 5, cut=False),
+            r"4 too short \(data.min_length=5\) and 1 too long \(data.max_length=5\); "
+            "they have 1 to 6 tokens; set data.min_length to 6 or less, or data.max_length to 1 "
+            "or more, or data.too_long to 'cut'",
+        ),
+    ],
+)
+def test_no_line_of_the_right_length(path, kept, message):
+    with pytest.raises(DataError, match=f"lines.txt: no line can be used: {message}"):
+        read(path, kept, Numbering())
+
+
+@pytest.mark.parametrize("contents", ["", "\n \n\t\n", "\ufeff"])
+def test_a_file_without_tokens(tmp_path, contents):
+    path = tmp_path / "empty.txt"
+    path.write_text(contents, encoding="utf-8")
+    with pytest.raises(DataError, match=r"empty.txt: holds no line with a token"):
+        read(str(path), Kept(1, 9, cut=False), Numbering())
+
+
+def test_selected_lines_keep_their_order():
+    corpus = Corpus(np.array([5, 6, 7, 8, 9, 9]), np.array([2, 1, 3]))
+    chosen = select(corpus, np.array([True, False, True]))
+    np.testing.assert_array_equal(chosen.ids, [5, 6, 8, 9, 9])
+    np.testing.assert_array_equal(chosen.lengths, [2, 3])
+
+
+@pytest.mark.parametrize(
+    ("number", "fraction", "expected"),
+    [(10, 0.3, 3), (10, 0.01, 1), (10, 0.99, 9), (2, 0.5, 1), (1000, 0.1, 100)],
+)
+def test_held_out_numbers(number, fraction, expected):
+    chosen = held_out(number, fraction, seed=3)
+    assert chosen.shape == (number,)
+    assert chosen.sum() == expected
+
+
+def test_held_out_is_the_seed_s_permutation():
+    chosen = held_out(50, 0.2, seed=4)
+    first = np.random.default_rng(4).permutation(50)[:10]
+    np.testing.assert_array_equal(np.flatnonzero(chosen), np.sort(first))
+    assert (chosen != held_out(50, 0.2, seed=5)).any()
+
+
+def test_padded():
+    sequences = padded(np.array([3, 4, 5, 6], np.uint8), np.array([1, 3]), length=4, pad=9)
+    np.testing.assert_array_equal(sequences.tokens, [[3, 9, 9, 9], [4, 5, 6, 9]])
+    np.testing.assert_array_equal(sequences.mask, [[1, 0, 0, 0], [1, 1, 1, 0]])
+    assert (sequences.tokens.dtype, sequences.mask.dtype) == (np.int32, bool)
