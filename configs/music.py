@@ -1,6 +1,6 @@
 """Melodies.
 
-  python bin/train.py --config=configs/music.py --config.data.path=FILE
+python bin/train.py --config=configs/music.py --config.data.path=FILE
 """
 
 import ml_collections
@@ -32,7 +32,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.discriminator.kind = "density"
     config.discriminator.embed_dim = 64
     config.discriminator.hidden_dim = 64  # of a density
-    config.discriminator.filters = ((1, 50), (2, 100), (3, 100), (4, 100), (5, 50), (10, 50), (20, 50))  # of a text_cnn, like softmax_head: (width, number)
+    config.discriminator.filters = (
+        (1, 50),
+        (2, 100),
+        (3, 100),
+        (4, 100),
+        (5, 50),
+        (10, 50),
+        (20, 50),
+    )  # of a text_cnn, like softmax_head: (width, number)
     config.discriminator.dropout_rate = 0.5
     config.discriminator.softmax_head = False  # two output units, as in the original code
 
@@ -50,6 +58,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # which nothing more is gained.
     config.training.reward_entropy = 0.6
     config.training.reward_min_nll = 0.5
+    config.training.reward_per_token = True  # as if all sequences were of one length
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
     config.training.num_rollouts = 4  # N
@@ -60,7 +69,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64
     config.schedule.g_pretrain_epochs = 30
-    config.schedule.d_pretrain_steps = 40  # each: d_samples fresh negatives, d_epochs passes
+    config.schedule.d_pretrain_steps = 80  # each: d_samples fresh negatives, d_epochs passes
     config.schedule.rounds = 30
     config.schedule.g_steps = 5  # a round
     config.schedule.d_steps = 1  # a round

@@ -63,6 +63,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # which nothing more is gained.
     config.training.reward_entropy = 0.6
     config.training.reward_min_nll = 6.5
+    config.training.reward_per_token = False  # as if all sequences were of one length
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
     config.training.num_rollouts = 4  # N

@@ -1,6 +1,6 @@
 """Sequences from any text file, such as the captions of Image COCO.
 
-  python bin/train.py --config=configs/text.py --config.data.path=FILE
+python bin/train.py --config=configs/text.py --config.data.path=FILE
 """
 
 import ml_collections
@@ -17,7 +17,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.test_path = ""  # another, to test with; "": a seeded share of the first
     config.data.test_fraction = 0.1  # that share
     config.data.seed = 0  # of the split
-    config.data.level = "whitespace"  # word (punctuation apart), whitespace (as it stands), character
+    config.data.level = (
+        "whitespace"  # word (punctuation apart), whitespace (as it stands), character
+    )
     config.data.normal_form = "NFC"  # of Unicode: NFC, NFKC or none
     config.data.lowercase = False
     config.data.drop_punctuation = False  # tokens of nothing but punctuation
@@ -41,7 +43,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.discriminator.kind = "density"
     config.discriminator.embed_dim = 64
     config.discriminator.hidden_dim = 64  # of a density
-    config.discriminator.filters = ((1, 50), (2, 100), (3, 100), (4, 100), (5, 50), (10, 50), (20, 50))  # of a text_cnn, like softmax_head: (width, number)
+    config.discriminator.filters = (
+        (1, 50),
+        (2, 100),
+        (3, 100),
+        (4, 100),
+        (5, 50),
+        (10, 50),
+        (20, 50),
+    )  # of a text_cnn, like softmax_head: (width, number)
     config.discriminator.dropout_rate = 0.5
     config.discriminator.softmax_head = False  # two output units, as in the original code
 
@@ -58,7 +68,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
     # which nothing more is gained.
     config.training.reward_entropy = 0.6
-    config.training.reward_min_nll = 2.0
+    config.training.reward_min_nll = 2.5
+    config.training.reward_per_token = True  # as if all sequences were of one length
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
     config.training.num_rollouts = 4  # N
@@ -68,8 +79,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64
-    config.schedule.g_pretrain_epochs = 15
-    config.schedule.d_pretrain_steps = 40  # each: d_samples fresh negatives, d_epochs passes
+    config.schedule.g_pretrain_epochs = 20
+    config.schedule.d_pretrain_steps = 80  # each: d_samples fresh negatives, d_epochs passes
     config.schedule.rounds = 30
     config.schedule.g_steps = 5  # a round
     config.schedule.d_steps = 1  # a round

@@ -75,6 +75,7 @@ class TrainingHParams(Checked):
     reward: str = field("probability", choices=REWARDS)
     reward_entropy: float = field(1.0, at_least=0.0)
     reward_min_nll: float = field(0.0, at_least=0.0)
+    reward_per_token: bool = False
     baseline: str = field(
         "none", choices=("none", "batch_mean", "leave_one_out", "moving_average", "prefix")
     )

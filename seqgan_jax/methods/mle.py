@@ -35,7 +35,7 @@ def pretrain_generator_step(
     def loss_of(params: Params) -> jax.Array:
         rate = hparams.mle_dropout_rate
         key = state.subkey("mle_dropout") if rate > 0.0 else None
-        log_likelihood = log_probs(language_model, params, batch.tokens, rate, key)
+        log_likelihood = log_probs(language_model, params, batch.tokens, rate, key, batch.mask)
         return mle_loss(log_likelihood, batch.mask)
 
     loss, grads = jax.value_and_grad(loss_of)(state.generator)

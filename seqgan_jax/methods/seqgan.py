@@ -49,6 +49,7 @@ def reward_of(
         return likelihood_ratio_reward(
             classifier, state.discriminator, language_model, state.generator,
             entropy=hparams.reward_entropy, min_nll=hparams.reward_min_nll,
+            per_token=hparams.reward_per_token,
         )  # fmt: skip
     judge = against_generator(classifier, language_model, state.generator)
     return discriminator_reward(judge, state.discriminator, hparams.reward)
@@ -105,7 +106,7 @@ def generator_step(
     advantage = advantages(state, values, drawn.mask, hparams=hparams)
 
     def loss_of(params: Params) -> Array:
-        log_likelihood = log_probs(language_model, params, drawn.tokens)
+        log_likelihood = log_probs(language_model, params, drawn.tokens, mask=drawn.mask)
         return policy_gradient_loss(log_likelihood, advantage, drawn.mask)
 
     loss, grads = jax.value_and_grad(loss_of)(state.generator)

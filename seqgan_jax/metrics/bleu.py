@@ -1,8 +1,9 @@
 """BLEU and self-BLEU of each sentence, with the references counted once.
 
-Equal to NLTK's `sentence_bleu` with smoothing method 1 (Chen and Cherry 2014, epsilon 0.1): modified
-n-gram precisions, where one that is 0 becomes 0.1 / its denominator; their geometric mean; the
-brevity penalty against the closest reference length (Papineni et al. 2002).
+Equal to NLTK's `sentence_bleu` with smoothing method 1 (Chen and Cherry 2014, epsilon 0.1):
+modified n-gram precisions, where one that is 0 becomes 0.1 / its denominator; their geometric mean;
+the brevity penalty against the closest reference length (Papineni et al. 2002). Without a common
+word the score is 0.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqgan_jax.metrics.ngrams import NgramNumbers, counted
+from seqgan_jax.metrics.ngrams import Counts, NgramNumbers, counted
 from seqgan_jax.types import Sequences
 
 _EPSILON = 0.1
@@ -20,9 +21,9 @@ _EPSILON = 0.1
 class _Most(NamedTuple):
     """Of each n-gram the two largest counts in one sequence, and who has the largest."""
 
-    first: np.ndarray
-    second: np.ndarray
-    owner: np.ndarray
+    first: np.ndarray  # [number of n-grams]
+    second: np.ndarray  # equal to the first in a tie, 0 where one sequence alone holds the n-gram
+    owner: np.ndarray  # row of the largest; of several, the first
 
 
 class BleuReferences:
@@ -40,9 +41,9 @@ class BleuReferences:
     def __init__(self, references: Sequences, max_order: int) -> None:
         if not len(references.tokens):
             raise ValueError("no references: BLEU needs at least one")
-        self._references = references
         self._numbers = NgramNumbers(references, max_order)
-        self._most = [_most(numbers) for numbers in self._numbers.own]
+        self._counts = [counted(numbers) for numbers in self._numbers.own]
+        self._most = [_most(counts) for counts in self._counts]
         self._lengths = references.mask.sum(axis=1)
 
     def scores(self, hypotheses: Sequences) -> np.ndarray:
@@ -57,7 +58,8 @@ class BleuReferences:
         matched = []
         for numbers, most in zip(self._numbers.of(hypotheses), self._most, strict=True):
             number, row, count = counted(numbers)
-            matched.append(_sums(row, np.minimum(count, most.first[number]), len(numbers)))
+            clipped = np.minimum(count, most.first[number])
+            matched.append(np.bincount(row, weights=clipped, minlength=len(numbers)))
         lengths = hypotheses.mask.sum(axis=1)
         return _bleu(matched, lengths, _closest(lengths, np.unique(self._lengths)))
 
@@ -76,10 +78,10 @@ class BleuReferences:
         if len(self._lengths) < 2:
             raise ValueError("one sequence alone: self-BLEU needs at least two")
         matched = []
-        for numbers, most in zip(self._numbers.own, self._most, strict=True):
-            number, row, count = counted(numbers)
+        for (number, row, count), most in zip(self._counts, self._most, strict=True):
             others = np.where(most.owner[number] == row, most.second[number], most.first[number])
-            matched.append(_sums(row, np.minimum(count, others), len(numbers)))
+            clipped = np.minimum(count, others)
+            matched.append(np.bincount(row, weights=clipped, minlength=len(self._lengths)))
         different, counts = np.unique(self._lengths, return_counts=True)
         closest = self._lengths.copy()
         for length in different[counts == 1]:  # the one of its length must look elsewhere
@@ -132,8 +134,8 @@ def backward_bleu(samples: Sequences, references: Sequences, max_order: int) -> 
     return bleu(references, samples, max_order)
 
 
-def _most(numbers: np.ndarray) -> _Most:
-    number, row, count = counted(numbers)
+def _most(counts: Counts) -> _Most:
+    number, row, count = counts
     if not number.size:
         return _Most(*[np.zeros(0, np.int64)] * 3)
     starts = np.flatnonzero(np.diff(number, prepend=-1))
@@ -145,10 +147,6 @@ def _most(numbers: np.ndarray) -> _Most:
     rest = count.copy()
     rest[holders] = 0
     return _Most(first, np.maximum.reduceat(rest, starts), row[holders])
-
-
-def _sums(row: np.ndarray, values: np.ndarray, num_rows: int) -> np.ndarray:
-    return np.bincount(row, weights=values, minlength=num_rows)
 
 
 def _closest(lengths: np.ndarray, references: np.ndarray) -> np.ndarray:

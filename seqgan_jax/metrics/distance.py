@@ -16,9 +16,11 @@ def length_distance(samples: Sequences, references: Sequences) -> float:
       references: tokens and mask `[R, T']`.
 
     Returns:
-      The area between the two cumulative distributions.
+      The area between the two cumulative distributions; NaN where one of the two has no sequence.
     """
     lengths = [sequences.mask.sum(axis=1) for sequences in (samples, references)]
+    if not all(each.size for each in lengths):
+        return float("nan")
     size = 1 + max(int(each.max()) for each in lengths)
     shares = [np.bincount(each, minlength=size) / len(each) for each in lengths]
     return float(np.abs(np.cumsum(shares[0] - shares[1])).sum())
@@ -46,7 +48,8 @@ def jensen_shannon_divergence(samples: Sequences, references: Sequences, order: 
         return float("nan")
     p, q = (each / each.sum() for each in counts)
     middle = 0.5 * (p + q)
-    return float(0.5 * (_divergence(p, middle) + _divergence(q, middle)))
+    divergence = 0.5 * (_divergence(p, middle) + _divergence(q, middle))
+    return float(np.clip(divergence, 0.0, np.log(2.0)))  # its bounds, which rounding may miss
 
 
 def _divergence(p: np.ndarray, q: np.ndarray) -> float:

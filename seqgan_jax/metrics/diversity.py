@@ -59,7 +59,7 @@ def distinct_n(samples: Sequences, order: int) -> float:
     """Different n-grams as a share of all (arXiv 1510.03055). It falls with the number of samples.
 
     Args:
-      samples: tokens and mask `[B, T]`.
+      samples: tokens and mask `[B, T]`; an id below 0 is in no n-gram.
       order: n.
 
     Returns:
@@ -76,14 +76,30 @@ def unique_ngrams(samples: Sequences, order: int) -> int:
 
 
 def duplicate_rate(samples: Sequences) -> float:
-    """Share of sequences that repeat an earlier one, tokens and mask `[B, T]`."""
-    return 1.0 - len(set(_whole(samples))) / len(samples.tokens)
+    """Share of sequences that repeat an earlier one.
+
+    Args:
+      samples: tokens and mask `[B, T]`; only real tokens count, ids below 0 as any other.
+
+    Returns:
+      Between 0 and 1; NaN where there is no sequence.
+    """
+    whole = _whole(samples)
+    return 1.0 - len(set(whole)) / len(whole) if whole else float("nan")
 
 
 def copied_sequences(samples: Sequences, train: Sequences) -> float:
-    """Share of sequences `[B, T]` that stand whole in the training data `[R, T']`."""
-    known = set(_whole(train))
-    return sum(each in known for each in _whole(samples)) / len(samples.tokens)
+    """Share of sequences that stand whole in the training data.
+
+    Args:
+      samples: tokens and mask `[B, T]`; only real tokens count, ids below 0 as any other.
+      train: the same of the training data, `[R, T']`.
+
+    Returns:
+      Between 0 and 1; NaN where there is no sample.
+    """
+    known, whole = set(_whole(train)), _whole(samples)
+    return sum(each in known for each in whole) / len(whole) if whole else float("nan")
 
 
 def _whole(sequences: Sequences) -> list[bytes]:

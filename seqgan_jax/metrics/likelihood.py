@@ -25,4 +25,6 @@ def negative_log_likelihood(
     Returns:
       Scalar, nats per token.
     """
-    return mle_loss(log_probs(language_model, params, samples.tokens), samples.mask)
+    return mle_loss(
+        log_probs(language_model, params, samples.tokens, mask=samples.mask), samples.mask
+    )

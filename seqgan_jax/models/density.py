@@ -47,7 +47,7 @@ def density(language_model: LanguageModel, dropout_rate: float = 0.0) -> Sequenc
     def apply(
         params: Params, embedded: Array, mask: Array, dropout_key: Array | None = None
     ) -> Array:
-        each = log_probs(language_model, params, embedded[..., 0], dropout_rate, dropout_key)
+        each = log_probs(language_model, params, embedded[..., 0], dropout_rate, dropout_key, mask)
         return jnp.where(mask, each, 0.0).sum(axis=1)
 
     def penalty(params: Params) -> Array:

@@ -8,7 +8,14 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from seqgan_jax.blocks import LIKELIHOOD_ROWS, map_rows
+from seqgan_jax.blocks import (
+    LIKELIHOOD_ROWS,
+    LiveBlocks,
+    in_place,
+    live_blocks,
+    map_live,
+    map_rows,
+)
 from seqgan_jax.models.linear_output import LinearOutput, linear_output, shifted_logits, with_one
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params
 
@@ -49,10 +56,11 @@ def log_probs(
     tokens: Array,
     dropout_rate: float = 0.0,
     dropout_key: Array | None = None,
+    mask: Array | None = None,
 ) -> Array:
     """Log-probability of each token given those before it, in nats.
 
-    Positions behind an end token get whatever the model says; callers weigh them by a mask.
+    Positions behind an end token get whatever the model says, or 0; callers weigh them by a mask.
 
     Args:
       language_model: the model.
@@ -60,6 +68,8 @@ def log_probs(
       tokens: `[B, T]` int32, each in [0, V).
       dropout_rate: share of the model's features dropped before its output layer, while training.
       dropout_key: a random key, consumed; None turns dropout off.
+      mask: `[B, T]` bool, True for real tokens. Where sequences end, nearly nothing is then spent
+        on what is behind the end, which gets 0. None: every position counts.
 
     Returns:
       `log G(y_t | Y_1:t-1)`. Shape `[B, T]`, float32.
@@ -92,12 +102,17 @@ def log_probs(
         hidden = jnp.where(kept, hidden / (1.0 - dropout_rate), 0.0)
     kernel, bias = language_model.output(params)
     rows = hidden.reshape(-1, hidden.shape[-1])
-    result = linear_log_probs(rows, kernel, bias, tokens.T.reshape(-1))
+    blocks = None
+    if mask is not None and language_model.end_token is not None:
+        blocks = live_blocks(mask.T.reshape(-1))
+    result = linear_log_probs(rows, kernel, bias, tokens.T.reshape(-1), blocks)
     return result.reshape(inputs.shape).T
 
 
 @jax.custom_vjp
-def linear_log_probs(features: Array, kernel: Array, bias: Array, targets: Array) -> Array:
+def linear_log_probs(
+    features: Array, kernel: Array, bias: Array, targets: Array, blocks: LiveBlocks | None = None
+) -> Array:
     """Log-softmax of `features @ kernel + bias` at the targets, without an array of log-softmax.
 
     The target's logit comes from its own column of the kernel, and the gradient is written out
@@ -109,16 +124,19 @@ def linear_log_probs(features: Array, kernel: Array, bias: Array, targets: Array
       kernel: `[H, V]`.
       bias: `[V]`.
       targets: `[R]` int32.
+      blocks: which of the R rows count; None for all.
 
     Returns:
-      `[R]` float32.
+      `[R]` float32; 0 for rows that do not count.
     """
     output = linear_output(kernel, bias)
-    return map_rows(
-        lambda block: _forward(block[0], output, block[1])[0],
-        (features, targets),
-        LIKELIHOOD_ROWS,
-    )
+
+    def forward(block: tuple[Array, Array]) -> Array:
+        return _forward(block[0], output, block[1])[0]
+
+    if blocks is not None:
+        return in_place(map_live(forward, (features, targets), blocks), blocks)
+    return map_rows(forward, (features, targets), LIKELIHOOD_ROWS)
 
 
 def _forward(
@@ -132,25 +150,75 @@ def _forward(
     return chosen - shift - jnp.log(sums), (weights, sums)
 
 
+Residuals = tuple[Array, Array, Array, LiveBlocks | None, tuple[Array, Array]]
+
+
 def _linear_log_probs_fwd(
-    features: Array, kernel: Array, bias: Array, targets: Array
-) -> tuple[Array, tuple[Array, ...]]:
-    result, (weights, sums) = _forward(features, linear_output(kernel, bias), targets)
-    return result, (features, kernel, targets, weights, sums)
+    features: Array, kernel: Array, bias: Array, targets: Array, blocks: LiveBlocks | None
+) -> tuple[Array, Residuals]:
+    output = linear_output(kernel, bias)
+    if blocks is None:
+        result, kept = _forward(features, output, targets)
+    else:
+        each, kept = map_live(
+            lambda block: _forward(block[0], output, block[1]), (features, targets), blocks
+        )
+        result = in_place(each, blocks)
+    return result, (features, kernel, targets, blocks, kept)
 
 
-def _linear_log_probs_bwd(residuals: tuple[Array, ...], cotangent: Array) -> tuple:
-    features, kernel, targets, weights, sums = residuals
-    # d log p(target) / d logits = onehot(target) - weights / sum.
-    scaled = cotangent / sums
-    d_features = cotangent[:, None] * kernel.T[targets] - (weights @ kernel.T) * scaled[:, None]
+def _linear_log_probs_bwd(residuals: Residuals, cotangent: Array) -> tuple:
+    features, kernel, targets, blocks, (weights, sums) = residuals
     # The bias rides along as one more feature that is always 1.
     with_bias = with_one(features)
-    dense = (with_bias * scaled[:, None]).T @ weights
+    # d log p(target) / d logits = onehot(target) - weights / sum.
+    if blocks is None:
+        normalised, dense = _through_softmax(kernel, with_bias, weights, cotangent / sums)
+    else:
+        cotangent = jnp.where(blocks.live, cotangent, 0.0)
+        normalised, dense = _through_live(kernel, with_bias, weights, sums, cotangent, blocks)
+    d_features = cotangent[:, None] * kernel.T[targets] - normalised
     sparse = jnp.zeros(dense.T.shape, dense.dtype)
     sparse = sparse.at[targets].add(with_bias * cotangent[:, None])
     d_both = sparse.T - dense
-    return d_features, d_both[:-1], d_both[-1], None
+    return d_features, d_both[:-1], d_both[-1], None, None
+
+
+def _through_softmax(
+    kernel: Array, with_bias: Array, weights: Array, scaled: Array
+) -> tuple[Array, Array]:
+    """What the normaliser takes from the gradients of features `[R, H]` and layer `[H + 1, V]`."""
+    return (weights @ kernel.T) * scaled[:, None], (with_bias * scaled[:, None]).T @ weights
+
+
+def _through_live(
+    kernel: Array,
+    with_bias: Array,
+    weights: Array,
+    sums: Array,
+    cotangent: Array,
+    blocks: LiveBlocks,
+) -> tuple[Array, Array]:
+    """`_through_softmax` of blocks of rows `[blocks, rows, ...]`, passing over those not live."""
+    size = blocks.rows.shape[1]
+    # What follows the live rows in the last block of them repeats row 0; it must not count again.
+    counts = jnp.arange(blocks.rows.size).reshape(blocks.rows.shape) < blocks.live.sum()
+
+    def step(dense: Array, block: tuple[Array, ...]) -> tuple[Array, Array]:
+        rows, is_live, counted, block_weights, block_sums = block
+
+        def live() -> tuple[Array, Array]:
+            scaled = jnp.where(counted, cotangent[rows] / block_sums, 0.0)
+            part, more = _through_softmax(kernel, with_bias[rows], block_weights, scaled)
+            return dense + more, part
+
+        return jax.lax.cond(
+            is_live, live, lambda: (dense, jnp.zeros((size, kernel.shape[0]), kernel.dtype))
+        )
+
+    start = jnp.zeros((kernel.shape[0] + 1, kernel.shape[1]), kernel.dtype)
+    dense, each = jax.lax.scan(step, start, (blocks.rows, blocks.is_live, counts, weights, sums))
+    return in_place(each, blocks), dense
 
 
 linear_log_probs.defvjp(_linear_log_probs_fwd, _linear_log_probs_bwd)

@@ -209,7 +209,7 @@ def _complete(
             return jnp.where(starts.reshape(-1, *[1] * (kept.ndim - 1)), every_slot, current)
 
         state, token, alive = jax.tree.map(restart, carry, fresh)
-        state, token = draw(state, token, uniforms_of(number))
+        state, token = draw(state, token, uniforms_of(number), alive)
         token, alive = freeze_after_end(language_model, token, alive)
         return (state, token, alive), token
 

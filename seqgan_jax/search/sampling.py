@@ -10,7 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from seqgan_jax.blocks import DRAWN_ROWS, DRAWN_TOKENS
+from seqgan_jax.blocks import DRAWN_ROWS, DRAWN_TOKENS, in_place, live_blocks, map_live
 from seqgan_jax.models.linear_output import linear_output, shifted_logits
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params, Samples, mask_until_end
 
@@ -79,7 +79,7 @@ def _draw_shifted(logits: Array, shift: Array, uniform: Array) -> Array:
 
 def next_token(
     language_model: LanguageModel, params: Params, temperature: float | Array = 1.0
-) -> Callable[[ModelState, Array, Array], tuple[ModelState, Array]]:
+) -> Callable[[ModelState, Array, Array, Array], tuple[ModelState, Array]]:
     """One step of a model and a draw from it; made once, outside the loop over positions.
 
     Args:
@@ -88,12 +88,17 @@ def next_token(
       temperature: logits are divided by it.
 
     Returns:
-      A function `(state, token [B], uniform [B]) -> (state, next token [B])`, the token drawn as
-      by `draw_token`, without its pass for the maximum where the logits are a linear layer's.
+      A function `(state, token [B], uniform [B], alive [B]) -> (state, next token [B])`, the token
+      drawn as by `draw_token`, without its pass for the maximum where the logits are a linear
+      layer's. Where sequences end, nearly nothing is spent on those that are not alive; their token
+      has no meaning.
     """
     if language_model.features is None or language_model.output is None:
 
-        def draw(state: ModelState, token: Array, uniform: Array) -> tuple[ModelState, Array]:
+        def draw(
+            state: ModelState, token: Array, uniform: Array, alive: Array
+        ) -> tuple[ModelState, Array]:
+            del alive
             state, logits = language_model.step(params, state, token)
             return state, draw_token(logits / temperature, uniform)
 
@@ -102,9 +107,18 @@ def next_token(
     features_of = language_model.features
     output = linear_output(*(leaf / temperature for leaf in language_model.output(params)))
 
-    def draw_linear(state: ModelState, token: Array, uniform: Array) -> tuple[ModelState, Array]:
+    def drawn(rows: tuple[Array, Array]) -> Array:
+        features, uniform = rows
+        return _draw_shifted(*shifted_logits(features, output), uniform)
+
+    def draw_linear(
+        state: ModelState, token: Array, uniform: Array, alive: Array
+    ) -> tuple[ModelState, Array]:
         state, features = features_of(params, state, token)
-        return state, _draw_shifted(*shifted_logits(features, output), uniform)
+        if language_model.end_token is None:
+            return state, drawn((features, uniform))
+        blocks = live_blocks(alive)
+        return state, in_place(map_live(drawn, (features, uniform), blocks), blocks)
 
     return draw_linear
 
@@ -220,7 +234,10 @@ def _sample(
     # Time first: then a longer T leaves the uniforms of the positions before it as they are.
     uniforms = jax.random.uniform(key, (length, num_blocks, rows)).swapaxes(0, 1)
 
-    def draw_filtered(state: ModelState, token: Array, uniform: Array) -> tuple[ModelState, Array]:
+    def draw_filtered(
+        state: ModelState, token: Array, uniform: Array, alive: Array
+    ) -> tuple[ModelState, Array]:
+        del alive
         state, logits = language_model.step(params, state, token)
         return state, draw_filtered_token(logits / temperature, uniform, top_k, top_p)
 
@@ -232,7 +249,7 @@ def _sample(
             carry: tuple[ModelState, Array, Array], inputs: tuple[Array, Array | None]
         ) -> tuple[tuple[ModelState, Array, Array], Array]:
             (state, token, alive), (uniform, fixed) = carry, inputs
-            state, token = draw(state, token, uniform)
+            state, token = draw(state, token, uniform, alive)
             if fixed is not None:
                 token = jnp.where(fixed == _FREE, token, fixed)
             token, alive = freeze_after_end(language_model, token, alive)

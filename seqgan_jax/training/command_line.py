@@ -18,8 +18,13 @@ from seqgan_jax.hparams import HParams
 from seqgan_jax.training.loop import DivergedError
 
 
-def run(main: Callable[[], None]) -> None:
-    """Parses the flags, runs `main`, and turns the user's errors into one sentence and exit 2."""
+def run(main: Callable[..., None], *, positional: bool = False) -> None:
+    """Parses the flags, runs `main`, and turns the user's errors into one sentence and exit 2.
+
+    Args:
+      main: called without arguments.
+      positional: call it with the list of what is no flag; by default such words are an error.
+    """
 
     def parse(arguments: Sequence[str]) -> list[str]:
         try:
@@ -28,15 +33,15 @@ def run(main: Callable[[], None]) -> None:
         # TypeError or ValueError for a value of another type.
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
             fail(_flag_error(arguments, error))
-        if len(rest) > 1:
+        if len(rest) > 1 and not positional:
             fail(f"unknown arguments: {' '.join(rest[1:])}; flags look like --name=value")
         return rest
 
-    def guarded(_: Sequence[str]) -> None:
+    def guarded(arguments: Sequence[str]) -> None:
         logging.set_verbosity(logging.ERROR)  # Orbax warns of settings that are meant
         use_compilation_cache()
         try:
-            main()
+            main(*([list(arguments[1:])] if positional else []))
         except UserError as error:
             fail(str(error))
         except DivergedError as error:

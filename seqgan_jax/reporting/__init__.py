@@ -1,0 +1,1 @@
+"""Finished runs as tables and pictures: what bin/report.py writes."""

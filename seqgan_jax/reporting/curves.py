@@ -1,0 +1,131 @@
+"""Learning curves: mean and spread over the runs of each group."""
+
+from __future__ import annotations
+
+import matplotlib.axes
+import matplotlib.ticker
+import numpy as np
+
+from seqgan_jax.reporting import style
+from seqgan_jax.reporting.columns import BY_KEY
+from seqgan_jax.reporting.groups import Group, Part, Spread, spread
+from seqgan_jax.reporting.style import Picture
+from seqgan_jax.reporting.table import evaluated
+from seqgan_jax.training.plan import ADVERSARIAL, G_PRETRAIN
+
+_LIKELIHOODS = (("nll_oracle",), ("nll_test",), ("entropy",))
+_BLEUS = tuple((f"bleu_{n}", f"self_bleu_{n}") for n in (2, 3, 4, 5))
+# The oracle's own samples: their NLL under it is its entropy, too, and no model of them has less.
+_FLOOR = "nll_oracle_floor"
+_SMALL = 2.6  # markers, of places closer than these
+
+
+def pictures(part: Part, suffix: str = "") -> list[Picture]:
+    """Likelihoods, and BLEU beside self-BLEU, as far as the runs have measured them."""
+    several = any(len(group.runs) > 1 for group in part.groups)
+    band = " Bands: one standard deviation over runs to either side of their mean." * several
+    unfinished = any(not run.finished for group in part.groups for run in group.runs)
+    late = " Where a run has not got that far, the others' mean goes on." * (unfinished and several)
+    ends = " The vertical line: the end of maximum likelihood." + band + late
+    return [
+        *_picture(
+            part, _LIKELIHOODS, f"likelihoods{suffix}.png", "Learning curves: likelihoods",
+            "NLL_oracle is quality, NLL_test is diversity; neither says anything alone." + ends,
+        ),
+        *_picture(
+            part, _BLEUS, f"bleu{suffix}.png", "Learning curves: BLEU beside self-BLEU",
+            "BLEU is quality; self-BLEU far above real data is lack of variety. Both against "
+            "themselves in real, held-out data (dotted)." + ends,
+        ),
+    ]  # fmt: skip
+
+
+def places(group: Group, key: str) -> dict[int, Spread]:
+    """A metric over training: epochs before the end of maximum likelihood (-2, -1, 0), then rounds.
+
+    Returns:
+      Place -> mean and spread over the runs that were evaluated there, in order.
+    """
+    found: dict[int, list[float]] = {}
+    for run in group.runs:
+        epochs = run.hparams.schedule.g_pretrain_epochs
+        for line in evaluated(run.lines, G_PRETRAIN):
+            if key in line:
+                found.setdefault(line["epoch"] - epochs, []).append(line[key])
+        for line in evaluated(run.lines, ADVERSARIAL):
+            if key in line:
+                found.setdefault(line["round"], []).append(line[key])
+    return {place: spread(found[place]) for place in sorted(found)}
+
+
+def real_level(part: Part, key: str) -> float | None:
+    """What real, held-out data have; of likelihoods the oracle's own, where there is one."""
+    for group in part.groups:
+        for line in reversed(group.runs[0].lines):
+            for name in (f"{key}_heldout", *([_FLOOR] if (key,) in _LIKELIHOODS else [])):
+                if name in line:
+                    return float(line[name])
+    return None
+
+
+def _picture(
+    part: Part, panels: tuple[tuple[str, ...], ...], file: str, title: str, caption: str
+) -> list[Picture]:
+    shown = [
+        row for row in panels if any(places(group, key) for group in part.groups for key in row)
+    ]
+    if not shown:
+        return []
+    rows, columns = len(shown), len(shown[0])
+    figure = style.new_figure(1.0 + (2.1 if columns == 1 else 1.75) * rows)
+    grid = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
+    for axes, key in zip(grid.flat, (key for row in shown for key in row), strict=True):
+        _draw(axes, part, key)
+        unit = "nats per token" if columns == 1 else "mean, 0 to 1"
+        axes.set_title(BY_KEY[key].head, fontsize=9, loc="left")
+        if axes is grid.flat[0] or columns == 1 or axes in grid[:, 0]:
+            axes.set_ylabel(unit, fontsize=8)
+    figure.supxlabel(_x_label(part), fontsize=8)
+    style.legend(figure, grid.flat[0])
+    names = ", ".join(BY_KEY[key].title for row in shown for key in row)
+    groups = ", ".join(group.name for group in part.groups)
+    return [Picture(file, style.png(figure), title, caption, f"{names} over training: {groups}.")]
+
+
+def _draw(axes: matplotlib.axes.Axes, part: Part, key: str) -> None:
+    for index, group in enumerate(part.groups):
+        found = places(group, key)
+        x = np.array([place + _epochs(part) for place in found])
+        mean = np.array([each.mean for each in found.values()])
+        deviation = np.array([each.deviation or 0.0 for each in found.values()])
+        look = style.look(index)
+        every = max(1, len(x) // 12)  # markers apart, so that lines stay lines
+        axes.plot(
+            x, mean, label=group.name, linewidth=1.4, markersize=3.5 if every == 1 else _SMALL,
+            markevery=every, **look,
+        )  # fmt: skip
+        if deviation.any():
+            axes.fill_between(
+                x, mean - deviation, mean + deviation, color=look["color"], alpha=0.2, linewidth=0
+            )
+    level = real_level(part, key)
+    if level is not None:
+        words = "real, held-out data"
+        axes.axhline(level, color=style.REAL_COLOUR, linewidth=1.2, dashes=(1, 1.5), label=words)
+    axes.axvline(
+        _epochs(part), color="0.55", linewidth=1.0, dashes=(6, 2), label="end of maximum likelihood"
+    )
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(8, integer=True))
+    style.finish(axes)
+
+
+def _epochs(part: Part) -> int:
+    """Epochs of maximum likelihood where all runs have the same number; else 0, to start from."""
+    found = {r.hparams.schedule.g_pretrain_epochs for group in part.groups for r in group.runs}
+    return found.pop() if len(found) == 1 else 0
+
+
+def _x_label(part: Part) -> str:
+    if _epochs(part):
+        return "epochs of maximum likelihood, then adversarial rounds"
+    return "epochs until the end of maximum likelihood (0), then adversarial rounds"

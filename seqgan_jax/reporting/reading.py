@@ -1,0 +1,235 @@
+"""Reads the folders of runs, and checks all that a report is made of."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from seqgan_jax.checked import ConfigError, to_dict
+from seqgan_jax.data.cache import DATA_FILE, VOCABULARY_FILE, read_cache
+from seqgan_jax.data.dataset import Codec
+from seqgan_jax.data.ids import IdCodec
+from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.hparams import HParams
+from seqgan_jax.models.generator import parameter_count
+from seqgan_jax.training import experiment, outputs
+from seqgan_jax.training.loop import SAMPLES_FILE
+from seqgan_jax.training.plan import UNITS
+from seqgan_jax.training.summary import summarise
+from seqgan_jax.training.workdir import read_hparams
+from seqgan_jax.training.writers import FILE_NAME as METRICS_FILE
+from seqgan_jax.training.writers import read_metrics
+from seqgan_jax.types import Sequences
+
+EVALUATION_FILE, SUMMARY_FILE, ROLL_FILE = "evaluation.json", "summary.json", "piano_roll.png"
+EVALUATION_VERSION = 1
+
+Line = dict[str, Any]
+Metrics = dict[str, float]
+
+
+class Row(NamedTuple):
+    """A model, or real data, as evaluation.json has it."""
+
+    name: str
+    source: str  # "test", "train", "pretrained", "generator" or "file"
+    metrics: Metrics
+
+
+class Point(NamedTuple):
+    """A generator at one temperature."""
+
+    temperature: float
+    metrics: Metrics
+
+
+class Sweep(NamedTuple):
+    """Generators at several temperatures."""
+
+    x: str  # the metric of diversity
+    y: str  # the metric of quality
+    curves: dict[str, list[Point]]
+
+
+class Evaluation(NamedTuple):
+    """What evaluation.json holds."""
+
+    num_samples: int
+    rows: list[Row]
+    sweep: Sweep | None
+
+
+class Run(NamedTuple):
+    """All that a report takes from the folder of one run."""
+
+    name: str
+    hparams: HParams
+    lines: list[Line]
+    seconds: float
+    finished: bool
+    evaluation: Evaluation | None
+    data_key: str  # equal where the data are
+    codec: Codec | None  # None, like `test`, where the folder does not keep the data
+    test: Sequences | None
+    samples: list[str] | None  # a line each; None where there is no samples.txt yet
+    piano_rolls: bytes | None
+    parameters: int | None  # of the generator
+
+
+def read_runs(folders: list[str]) -> list[Run]:
+    """Reads runs.
+
+    Raises:
+      ConfigError: no folder; two of one name; one that holds no run, or whose metrics.jsonl is
+        missing; or any of its files is damaged.
+      DataError: the data kept in a folder are damaged.
+    """
+    if not folders:
+        raise ConfigError("no run is given; name the folders that bin/train.py wrote")
+    names: dict[str, str] = {}
+    for folder in folders:
+        name = os.path.basename(os.path.abspath(folder))
+        if name in names:
+            raise ConfigError(
+                f"{names[name]} and {folder}: both are called {name}, the name that tables and "
+                "pictures would give them; name each run once, and rename one of two"
+            )
+        names[name] = folder
+    return [_read(name, folder) for name, folder in names.items()]
+
+
+def _read(name: str, folder: str) -> Run:
+    hparams = read_hparams(folder)
+    lines = _lines(folder)
+    summary = os.path.join(folder, SUMMARY_FILE)
+    finished = os.path.exists(summary)
+    seconds: Any = (_json(summary) if finished else summarise(lines)).get("total_seconds")
+    if not _is_number(seconds):
+        raise ConfigError(f"{summary}: damaged (total_seconds={seconds!r} must be a number)")
+    data_key, codec, test = _data(folder, hparams)
+    rolls = os.path.join(folder, outputs.MUSIC_FOLDER, ROLL_FILE)
+    return Run(
+        name, hparams, lines, seconds, finished, _evaluation(folder), data_key, codec, test,
+        _samples(folder), _bytes(rolls), None if codec is None else _parameters(hparams, codec),
+    )  # fmt: skip
+
+
+def _lines(folder: str) -> list[Line]:
+    """The lines of metrics.jsonl, each checked."""
+    path = os.path.join(folder, METRICS_FILE)
+    try:
+        lines = read_metrics(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; the run must have begun, and have kept it"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path}: damaged ({error}); resume the run, which drops the lines of undone work"
+        ) from error
+    for number, line in enumerate(lines, 1):
+        phase = line.get("phase") if isinstance(line, dict) else None
+        unit = UNITS.get(phase) if isinstance(phase, str) else None
+        numbers = [value for key, value in line.items() if key != "phase"] if unit else []
+        if unit is None or {unit, "seconds"} - line.keys() or not all(map(_is_number, numbers)):
+            raise ConfigError(
+                f"{path}:{number}: damaged (a line must have a phase, its "
+                f"{'/'.join(UNITS.values())}, seconds, and else numbers)"
+            )
+    return lines
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _json(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: damaged ({error})") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: damaged (must be an object)")
+    return value
+
+
+def _evaluation(folder: str) -> Evaluation | None:
+    path = os.path.join(folder, EVALUATION_FILE)
+    if not os.path.exists(path):
+        return None
+    values = _json(path)
+    if values.get("version") != EVALUATION_VERSION:
+        raise ConfigError(
+            f"{path}: version {values.get('version')!r}, not {EVALUATION_VERSION}; "
+            "evaluate the run again"
+        )
+    try:
+        rows = [Row(str(r["name"]), str(r["source"]), _metrics(r)) for r in values["rows"]]
+        return Evaluation(int(values["num_samples"]), rows, _sweep(values["sweep"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path}: damaged ({type(error).__name__}: {error}); evaluate the run again"
+        ) from error
+
+
+def _sweep(values: Mapping[str, Any] | None) -> Sweep | None:
+    if values is None:
+        return None
+    curves = {
+        str(curve["name"]): [Point(float(p["temperature"]), _metrics(p)) for p in curve["points"]]
+        for curve in values["curves"]
+    }
+    return Sweep(str(values["x"]), str(values["y"]), curves)
+
+
+def _metrics(values: Mapping[str, Any]) -> Metrics:
+    """Those that have a value: JSON's NaN, should there be one, is none."""
+    found = {str(name): float(value) for name, value in values["metrics"].items()}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _data(folder: str, hparams: HParams) -> tuple[str, Codec | None, Sequences | None]:
+    """Key, codec and held-out sequences of the data that the folder keeps."""
+    settings = to_dict(hparams.data)
+    settings |= {
+        name: os.path.basename(value) for name, value in settings.items() if name.endswith("path")
+    }
+    if isinstance(hparams.data, OracleDataHParams):
+        return json.dumps(settings), IdCodec(hparams.data.vocab_size), None
+    files = (DATA_FILE, VOCABULARY_FILE)
+    if not any(os.path.exists(os.path.join(folder, name)) for name in files):
+        return json.dumps(settings), None, None
+    key, dataset = read_cache(folder)
+    return key, dataset.codec, dataset.test
+
+
+def _samples(folder: str) -> list[str] | None:
+    path = os.path.join(folder, SAMPLES_FILE)
+    try:
+        with open(path, encoding="utf-8", newline="\n") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: damaged ({error})") from error
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _bytes(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def _parameters(hparams: HParams, codec: Codec) -> int:
+    """Of the generator; counts shapes and makes none of them."""
+    model = experiment.build_models(hparams, codec).language_model
+    return parameter_count(jax.eval_shape(model.init, jax.random.key(0)))

@@ -1,0 +1,66 @@
+"""What all pictures share: a look for each group, legible in grey, and PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, NamedTuple
+
+import matplotlib.axes
+import matplotlib.figure
+
+# Okabe and Ito's colours, told apart by line and marker too.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (1.5, 1)))
+_MARKERS = "os^vDPX"
+
+REAL_COLOUR = "0.25"
+WIDTH = 7.5  # inches: a page's
+_DPI = 130
+
+
+class Picture(NamedTuple):
+    """One PNG file and what stands beneath it."""
+
+    name: str  # of the file
+    png: bytes
+    title: str
+    caption: str
+    alternative: str  # in words, for those who do not see it
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour, line and marker of the group with this number."""
+    return {
+        "color": _COLOURS[index % len(_COLOURS)],
+        "marker": _MARKERS[index % len(_MARKERS)],
+        # Beyond the colours the lines go on in another turn, so that no pair is ever the same.
+        "linestyle": _LINES[(index + index // len(_COLOURS)) % len(_LINES)],
+    }
+
+
+def new_figure(height: float) -> matplotlib.figure.Figure:
+    """A figure as wide as a page, its parts kept apart."""
+    return matplotlib.figure.Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def finish(axes: matplotlib.axes.Axes) -> None:
+    """Thin grid and frame, small figures."""
+    axes.grid(alpha=0.3, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+
+
+def legend(figure: matplotlib.figure.Figure, axes: matplotlib.axes.Axes, columns: int = 3) -> None:
+    """One legend beneath all axes, where it covers nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", fontsize=8, ncols=columns, frameon=False,
+        handlelength=3.0,
+    )  # fmt: skip
+
+
+def png(figure: matplotlib.figure.Figure) -> bytes:
+    """The picture's file; the same on every machine that draws alike."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
