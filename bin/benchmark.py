@@ -2,6 +2,7 @@
 
 Beside the machine's limits, measured too, and the plain reference in tests/plain_reference.py.
 With --scaling: what doubling each size costs. With --json=FILE: beside the last run saved there.
+With --bleu: self-BLEU instead, beside NLTK's; a minute or two.
 """
 
 import importlib
@@ -11,7 +12,7 @@ import sys
 import jax
 from absl import flags
 
-from seqgan_jax.benchmark import limits, report, scaling
+from seqgan_jax.benchmark import bleu, limits, report, scaling
 from seqgan_jax.training import command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -21,6 +22,7 @@ command_line.define_config(default=str(ROOT / "configs" / "oracle.py:paper"))
 PHASES = flags.DEFINE_list("phases", [], f"Some of: {','.join(report.PHASES)}. Default: all.")
 JSON = flags.DEFINE_string("json", None, "File that runs are saved in, and compared with.")
 SCALING = flags.DEFINE_bool("scaling", False, "Double T, N, V, B and H in turn instead.")
+BLEU = flags.DEFINE_bool("bleu", False, "Self-BLEU beside NLTK's instead.")
 RUNS = flags.DEFINE_integer("runs", 5, "Each figure is the median of so many.", lower_bound=1)
 
 
@@ -28,6 +30,10 @@ def main() -> None:
     hparams, console = command_line.read_config(), command_line.console()
     # Compile seconds are those of a first time.
     jax.config.update("jax_enable_compilation_cache", False)
+    if BLEU.value:
+        for line in bleu.lines():
+            console.print(line, highlight=False)
+        return
     if SCALING.value:
         console.print(scaling.table(hparams, RUNS.value))
         return

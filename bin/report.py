@@ -1,4 +1,4 @@
-"""A table, pictures and a page of runs: `python bin/report.py runs/text-0 runs/text-1 --out=FOLDER`.
+"""Tables, pictures and a page of runs: `python bin/report.py runs/text-0 runs/text-1 --out=report`.
 
 Runs whose names differ only in a last number, and whose settings only in the seed, are averaged.
 report.html holds all of it and asks for no network; report.md links to the pictures beside it.

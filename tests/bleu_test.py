@@ -144,11 +144,10 @@ def test_bleu_by_hand():
 )
 def test_brevity_penalty_by_hand(lengths, expected):
     references = padded([[1] * length for length in lengths])
-    short = [1] * 4 if max(lengths) >= 4 else [1] * 3
-    assert bleu(padded([short]), references, 1)[0] == pytest.approx(expected, rel=1e-12)
+    assert bleu(padded([[1] * 4]), references, 1)[0] == pytest.approx(expected, rel=1e-12)
 
 
-# A sentence that holds 1 twice or thrice, 2 elsewhere, the others of its length by -1.
+# All sentences of a case have one length, so that the score is the share of matched words.
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
@@ -160,7 +159,7 @@ def test_brevity_penalty_by_hand(lengths, expected):
         ([[1, 3, 4], [1, 1, 5], [1, 1, 6], [1, 1, 7]], [1 / 3, 2 / 3, 2 / 3, 2 / 3]),
         # What one sentence alone holds it does not match, however often.
         ([[2, 2, 1], [1, 3, 4], [4, 5, 6]], [1 / 3, 2 / 3, 1 / 3]),
-        # The second's 2 come before the largest: the holder stands last.
+        # The second largest stands before the largest.
         ([[1, 2, 3], [1, 1, 4], [1, 1, 1]], [1 / 3, 2 / 3, 2 / 3]),
     ],
 )
@@ -173,7 +172,7 @@ def test_own_length_is_left_out_by_hand():
     rows = [[1] * length for length in (2, 3, 4, 7, 7)]
     scores = self_bleu(padded(rows), 1)
     np.testing.assert_allclose(scores, [math.exp(1 - 3 / 2), 1, 1, 1, 1], rtol=1e-12)
-    # Alone of its length, the longest would count 7 of 4 ones; it is longer than 4.
+    # Without its double it has but 4 of its 7 words in any other, and is longer than they are.
     np.testing.assert_allclose(self_bleu(padded(rows[:4]), 1)[3], 4 / 7, rtol=1e-12)
 
 
@@ -181,7 +180,7 @@ def test_an_id_below_0_matches_nothing_but_counts_in_the_length():
     # 1 of 2 words matches; no 2-gram does: 0.1 / 1
     scores = BleuReferences(padded([[-1, 5], [-1, -1]]), 2).scores(padded([[-1, 5], [-1, -1]]))
     np.testing.assert_allclose(scores, [[0.5, 0.0], [math.sqrt(0.05), 0.0]], rtol=1e-12)
-    own = BleuReferences(padded([[-1, 5], [-1, 5], [-2, -1]]), 2).own_scores()
+    own = BleuReferences(padded([[-2, 5], [-2, 5], [-2, -1]]), 2).own_scores()
     np.testing.assert_allclose(own, [[0.5, 0.5, 0.0], [math.sqrt(0.05)] * 2 + [0.0]], rtol=1e-12)
 
 
@@ -196,13 +195,8 @@ def test_what_lies_behind_the_end_counts_for_nothing():
 
 
 def test_no_hypotheses_have_no_scores():
-    references = BleuReferences(padded([[1, 2]]), 3)
-    assert references.scores(
-        Sequences(np.zeros((0, 4), np.int32), np.zeros((0, 4), bool))
-    ).shape == (
-        3,
-        0,
-    )
+    nothing = Sequences(np.zeros((0, 4), np.int32), np.zeros((0, 4), bool))
+    assert BleuReferences(padded([[1, 2]]), 3).scores(nothing).shape == (3, 0)
 
 
 def test_only_empty_references_match_nothing():
@@ -264,6 +258,16 @@ def test_benchmark_compares_equal_scores():
     assert benchmark.line(found).startswith(
         "self-BLEU-2..5 of 1,000 sequences: 0.02 s, NLTK 30 s, 1,500 times as long; "
     )
+
+
+def test_benchmark_tells_of_both_sizes(monkeypatch):
+    monkeypatch.setattr(
+        benchmark, "measure", lambda number, seed: benchmark.Comparison(number, 0.5, 2.0, 0.0)
+    )
+    monkeypatch.setattr(benchmark, "seconds", lambda number, seed: number / 1e5)
+    first, second = benchmark.lines()
+    assert first.startswith("self-BLEU-2..5 of 1,000 sequences: 0.5 s, NLTK 2 s, 4 times as long")
+    assert second == "self-BLEU-2..5 of 10,000 sequences: 0.1 s"
 
 
 def test_benchmark_sees_a_difference(monkeypatch):

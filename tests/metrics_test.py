@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 
 from seqgan_jax.metrics.discrimination import accuracy, area_under_curve
-from seqgan_jax.metrics.diversity import CopiedFraction, distinct_fraction
+from seqgan_jax.metrics.diversity import (
+    CopiedFraction,
+    copied_sequences,
+    distinct_fraction,
+    distinct_n,
+    duplicate_rate,
+    unique_ngrams,
+)
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
-from seqgan_jax.types import LanguageModel, Samples
+from seqgan_jax.types import LanguageModel, Samples, Sequences
 
 
 def bigram_model():
@@ -116,6 +123,81 @@ def test_nothing_to_ask_of_is_no_copy():
 def test_training_sequences_shorter_than_the_order_know_nothing():
     tokens, mask = np.array([[1, 2, 3]]), np.ones((1, 3), bool)
     assert CopiedFraction(tokens[:, :1], mask[:, :1], 2)(tokens, mask) == 0.0
+
+
+def padded(rows, padding=0, length=6):
+    """Rows of ids as one record; behind their end they differ, so that a leak would show."""
+    tokens = np.arange(padding, padding + len(rows) * length, dtype=np.int32).reshape(-1, length)
+    mask = np.zeros(tokens.shape, bool)
+    for index, row in enumerate(rows):
+        tokens[index, : len(row)], mask[index, : len(row)] = row, True
+    return Sequences(tokens, mask)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("lowest", [0, -1])
+def test_distinct_n_is_that_of_sets_of_tuples(order, lowest):
+    rng = np.random.default_rng(order)
+    samples = padded([rng.integers(lowest, 3, rng.integers(0, 7)).tolist() for _ in range(20)])
+    found = [gram for gram in ngrams(*samples, order) if min(gram) >= 0]
+    assert unique_ngrams(samples, order) == len(set(found)) > 2
+    assert distinct_n(samples, order) == pytest.approx(len(set(found)) / len(found), rel=1e-12)
+
+
+def test_distinct_n_by_hand():
+    samples = padded([[1, 2, 1, 2], [2, 1], [3]])
+    assert distinct_n(samples, 1) == pytest.approx(3 / 7)
+    assert distinct_n(samples, 2) == pytest.approx(2 / 4)  # 12 21 12, 21
+    assert distinct_n(samples, 4) == 1.0
+    assert [unique_ngrams(samples, order) for order in (1, 2, 3, 4, 5, 9)] == [3, 2, 2, 1, 0, 0]
+
+
+@pytest.mark.parametrize("order", [5, 9])  # beyond what is real, beyond T
+def test_distinct_n_of_no_ngrams_is_nan(order):
+    assert math.isnan(distinct_n(padded([[1, 2, 3, 4], []]), order))
+
+
+@pytest.mark.parametrize("function", [distinct_n, unique_ngrams])
+def test_ngrams_of_no_tokens_are_refused(function):
+    with pytest.raises(ValueError, match="0: must be at least 1"):
+        function(padded([[1]]), 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[1, 2], [1, 2], [2, 1], [1, 2]], 0.5),  # the second and the fourth
+        ([[1], [1, 1], [1, 1, 1], []], 0.0),  # beginnings of one another
+        ([[], [], [0]], 1 / 3),
+        ([[-1, 2], [-1, 2]], 0.5),
+        ([[7]], 0.0),
+    ],
+)
+def test_duplicate_rate_by_hand(rows, expected):
+    assert duplicate_rate(padded(rows)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_copied_sequences_by_hand():
+    train = padded([[1, 2, 3], [1, 2, 3], [4], [5, 6]], padding=50, length=4)
+    # Whole and alike; half of one; one and more; the words of one turned; one and a repeat of it.
+    samples = padded([[1, 2, 3], [1, 2], [5, 6, 7], [6, 5], [4], [4]])
+    assert copied_sequences(samples, train) == pytest.approx(3 / 6)
+    assert copied_sequences(train, samples) == pytest.approx(3 / 4)
+    assert copied_sequences(padded([[], [9]]), train) == 0.0
+    assert copied_sequences(padded([[], [9]]), padded([[]])) == 0.5
+
+
+def test_sequences_of_any_kind_of_integer_are_compared_by_value():
+    train, samples = padded([[1, 2], [3]]), padded([[1, 2], [4]])
+    wide = Sequences(samples.tokens.astype(np.int64), samples.mask)
+    assert copied_sequences(wide, train) == 0.5
+
+
+def test_shares_of_no_sequences_are_nan():
+    some, none = padded([[1]]), padded([])
+    assert math.isnan(duplicate_rate(none))
+    assert math.isnan(copied_sequences(none, some))
+    assert copied_sequences(some, none) == 0.0
 
 
 # Logits with ties within and between the kinds, and kinds of different size.

@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from seqgan_jax.metrics.ngrams import NONE, NgramNumbers, counted, joined
+from seqgan_jax.metrics.ngrams import NONE, NgramNumbers, _numbered, counted, joined
 from seqgan_jax.types import Sequences
 
 
@@ -39,10 +39,10 @@ def numbered(rows, numbers, order):
     ]
 
 
-@pytest.mark.parametrize("low", [0, -1])
+@pytest.mark.parametrize("low", [0, -1, -2])
 @pytest.mark.parametrize("seed", range(5))
 def test_numbers_tell_ngrams_apart_in_the_order_of_their_ids(seed, low):
-    rows = random_rows(np.random.default_rng(seed), 30, low, 3, 7)
+    rows = random_rows(np.random.default_rng(seed), 60, low, 3, 8)
     numbers = NgramNumbers(padded(rows), 5)
     for order in range(1, 6):
         own = numbers.own[order - 1]
@@ -57,7 +57,7 @@ def test_numbers_tell_ngrams_apart_in_the_order_of_their_ids(seed, low):
 @pytest.mark.parametrize("seed", range(5))
 def test_numbers_of_others_are_those_of_the_same_ngrams(seed):
     rng = np.random.default_rng(seed)
-    rows, others = random_rows(rng, 6, -1, 4, 6), random_rows(rng, 30, -1, 6, 8)
+    rows, others = random_rows(rng, 300, -2, 3, 8), random_rows(rng, 300, -2, 4, 8)
     numbers = NgramNumbers(padded(rows), 4)
     for order, found in enumerate(numbers.of(padded(others)), 1):
         known = dict(numbered(rows, numbers.own[order - 1], order))
@@ -94,10 +94,65 @@ def test_the_largest_ids_do_not_overflow():
     largest = np.iinfo(np.int32).max
     row = [largest, largest - 1, largest, largest, 0, largest - 1]
     numbers = NgramNumbers(padded([row] * 3 + [row[1:]]), 5)
-    # All 5 + 1 - n places of an order hold different n-grams, except that words repeat:
+    # Of a row of 6: 6 words, 3 of them different; from 2-grams on each of the 7 - n is another.
     assert [numbers.count(order) for order in range(1, 6)] == [3, 5, 4, 3, 2]
     assert all((own[0] == own[2]).all() for own in numbers.own)
     assert len(set(numbers.own[4][0])) == 2
+
+
+def test_ids_of_64_bits_do_not_overflow():
+    large = np.iinfo(np.int64).max
+    tokens = np.array([[large, large - 1, 0, large, large - 1, 1]])
+    numbers = NgramNumbers(Sequences(tokens, np.ones(tokens.shape, bool)), 3)
+    assert [own.tolist() for own in numbers.own] == [
+        [[3, 2, 0, 3, 2, 1]],
+        # In the order of their ids: 0 L, (L-1) 0, (L-1) 1, L (L-1)
+        [[3, 1, 0, 3, 2]],
+        # 0 L (L-1), (L-1) 0 L, L (L-1) 0, L (L-1) 1
+        [[2, 1, 0, 3]],
+    ]
+    # The lower 32 bits of 2**32 - 2 are those of L - 1.
+    other = np.array([[large, 2**32 - 2, 0]])
+    found = numbers.of(Sequences(other, np.ones(other.shape, bool)))
+    assert found[0].tolist() == [[3, NONE, 0]]
+
+
+def test_keys_too_large_to_be_packed_are_numbered_alike():
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 30, (20, 10))
+    keys[rng.random(keys.shape) < 0.2] = NONE
+    # Their positions take 8 bits; beside them 2**55 - 1 fits and 2**55 does not.
+    assert 128 <= (keys != NONE).sum() < 256
+    known, expected = np.unique(keys[keys != NONE], return_inverse=True)
+    for largest in (29, 2**55 - 1, 2**55, 2**63 - 1):
+        moved = np.where(keys == NONE, NONE, keys + (largest - 29))
+        found_known, found = _numbered(moved)
+        np.testing.assert_array_equal(found_known, known + (largest - 29))
+        np.testing.assert_array_equal(found[keys != NONE], expected)
+        assert (found[keys == NONE] == NONE).all()
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int64])
+def test_any_integers_in_any_layout_will_do(kind):
+    sequences = padded(random_rows(np.random.default_rng(1), 20, 0, 2, 6))
+    large = [np.asfortranarray(leaf.repeat(2, axis=1)) for leaf in sequences]
+    large[0] = large[0].astype(kind)
+    for leaf in large:
+        leaf.flags.writeable = False
+    expected = NgramNumbers(sequences, 3)
+    view = Sequences(*(leaf[:, ::2] for leaf in large))
+    for found in (NgramNumbers(view, 3).own, expected.of(view)):
+        for own, each in zip(expected.own, found, strict=True):
+            np.testing.assert_array_equal(each, own)
+
+
+def test_ids_that_are_all_below_0_make_no_ngrams():
+    nothing = padded([[-1, -2, -1], [-3]])
+    numbers = NgramNumbers(nothing, 2)
+    assert [numbers.count(order) for order in (1, 2)] == [0, 0]
+    assert all((own == NONE).all() for own in numbers.own)
+    known = NgramNumbers(padded([[0, 1, 0]]), 2)
+    assert all((found == NONE).all() for found in known.of(nothing))
 
 
 @pytest.mark.parametrize("sequences", [padded([[1, 2]]), padded([[], []], 3), padded([], 4)])

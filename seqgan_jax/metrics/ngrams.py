@@ -94,7 +94,7 @@ class Counts(NamedTuple):
 
     number: np.ndarray
     row: np.ndarray
-    count: np.ndarray
+    times: np.ndarray
 
 
 def counted(numbers: np.ndarray) -> Counts:

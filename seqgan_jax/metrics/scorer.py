@@ -95,9 +95,17 @@ class Scorer:
         result["unique_ngrams_4"] = float(diversity.unique_ngrams(samples, 4))
         result["duplicates"] = diversity.duplicate_rate(samples)
         result["copied_sequences"] = diversity.copied_sequences(samples, self._train)
-        result["copied_ngrams"] = self._copied(*samples)
-        result["mean_length"] = float(samples.mask.sum(axis=1).mean())
+        result["copied_ngrams"] = self.copied_ngrams(samples)
+        result["mean_length"] = self.mean_length(samples)
         result["length_distance"] = distance.length_distance(samples, self._test)
         for n in (1, 2, 3, 4):
             result[f"jsd_{n}"] = distance.jensen_shannon_divergence(samples, self._test, n)
         return result
+
+    def copied_ngrams(self, samples: Sequences) -> float:
+        """Share of the samples' n-grams, of 8 or half of T, that stand in the training data."""
+        return self._copied(*words(samples, self._end))
+
+    def mean_length(self, samples: Sequences) -> float:
+        """In tokens, the end token not counted."""
+        return float(words(samples, self._end).mask.sum(axis=1).mean())

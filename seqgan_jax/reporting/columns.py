@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-HIGHER, LOWER, NEAREST = "↑", "↓", "≈"
+HIGHER, LOWER, NEAREST, NEITHER = "↑", "↓", "≈", ""
 DIRECTIONS = {
     HIGHER: "higher is better",
     LOWER: "lower is better",
     NEAREST: "best near that of real, held-out data",
+    NEITHER: "neither higher nor lower is better",
 }
 
 
@@ -19,14 +20,14 @@ class Column(NamedTuple):
     key: str
     title: str
     block: str  # columns of one block stand together where a table is split
-    better: str  # HIGHER, LOWER or NEAREST
+    better: str  # a key of DIRECTIONS
     meaning: str
     digits: int = 3
 
     @property
     def head(self) -> str:
         """Title and direction."""
-        return f"{self.title} {self.better}"
+        return f"{self.title} {self.better}".rstrip()
 
 
 _LIKELIHOOD, _BLEU = "Likelihoods", "BLEU and self-BLEU"
@@ -44,43 +45,45 @@ COLUMNS = (
         "negative log-likelihood of held-out data under the generator, nats per token; diversity",
     ),
     Column(
-        "entropy", "entropy", _LIKELIHOOD, NEAREST,
-        "negative log-likelihood of the samples under the generator itself, nats per token; it "
-        "falls when the generator sharpens or collapses",
+        "entropy", "entropy", _LIKELIHOOD, NEITHER,
+        "negative log-likelihood of the samples under the generator itself, nats per token; below "
+        "NLL_test the generator is sharper than the data, above it broader",
     ),
     *(
         Column(
             f"bleu_{n}", f"BLEU-{n}", _BLEU, HIGHER,
-            f"n-grams up to {n} of a sample found in held-out data, 0 to 1; quality",
+            "n-grams up to n of a sample found in held-out data, 0 to 1; quality",
         )
         for n in (2, 3, 4, 5)
     ),
     *(
         Column(
             f"self_bleu_{n}", f"self-BLEU-{n}", _BLEU, LOWER,
-            f"n-grams up to {n} of a sample found in the other samples, 0 to 1; lower is more "
-            "diverse, but far below real data it is noise",
+            "n-grams up to n of a sample found in the other samples, 0 to 1; diversity, though far "
+            "below that of real data it is noise",
         )
         for n in (2, 3, 4, 5)
     ),
     *(
         Column(
             f"backward_bleu_{n}", f"backward BLEU-{n}", _COVERAGE, HIGHER,
-            f"n-grams up to {n} of held-out data found in the samples, 0 to 1; coverage",
+            "n-grams up to n of held-out data found in the samples, 0 to 1; coverage",
         )
         for n in (2, 3, 4, 5)
     ),
     *(
         Column(
             f"distinct_{n}", f"distinct-{n}", _COVERAGE, NEAREST,
-            f"different {n}-grams as a share of all {n}-grams of the samples",
+            "different n-grams as a share of all n-grams of the samples",
         )
         for n in (1, 2, 3, 4)
     ),
     Column(
         "unique_ngrams_4", "unique 4-grams", _COVERAGE, NEAREST, "number of different 4-grams", 0
     ),
-    Column("duplicates", "duplicates", _COPIES, LOWER, "share of samples that repeat an earlier"),
+    Column(
+        "duplicates", "duplicates", _COPIES, NEAREST, "share of samples that repeat an earlier one"
+    ),
     Column(
         "copied_sequences", "copied whole", _COPIES, NEAREST,
         "share of samples that stand whole in the training data; above real data it is memory",
@@ -99,7 +102,7 @@ COLUMNS = (
     *(
         Column(
             f"jsd_{n}", f"JSD-{n}", _DISTANCE, LOWER,
-            f"Jensen-Shannon divergence of the {n}-grams from those of held-out data, nats",
+            "Jensen-Shannon divergence of the n-grams from those of held-out data, nats",
         )
         for n in (1, 2, 3, 4)
     ),
@@ -123,6 +126,19 @@ COLUMNS = (
     ),
 )  # fmt: skip
 BY_KEY = {column.key: column for column in COLUMNS}
+
+
+def legend(columns: Sequence[Column]) -> list[tuple[str, str]]:
+    """What each column means, those that differ in their order n alone in one entry."""
+    entries: dict[str, list[Column]] = {}
+    for column in columns:
+        entries.setdefault(column.meaning, []).append(column)
+    found = []
+    for meaning, alike in entries.items():
+        titles = [alike[0].title, *(f"-{column.title[-1]}" for column in alike[1:])]
+        head = f"{', '.join(titles)} {alike[0].better}".rstrip()
+        found.append((head, f"{meaning}; {DIRECTIONS[alike[0].better]}."))
+    return found
 
 
 def read_together(keys: Collection[str]) -> list[str]:

@@ -17,50 +17,65 @@ from seqgan_jax.reporting.style import Picture
 from seqgan_jax.reporting.table import MLE, real_metrics
 
 _BINS = 40  # at most; lengths beyond share one
+Points = dict[float, tuple[Spread, Spread]]  # temperature -> both metrics of a picture
 _DIRECTIONS = {LOWER: "lower", HIGHER: "higher"}
 
 
 def quality_diversity(part: Part, suffix: str = "") -> list[Picture]:
     """Each sweep's generators by the two metrics that it names; runs of a group are averaged."""
-    found = [(group, sweeps[0]) for group in part.groups if (sweeps := _sweeps(group))]
-    pairs = list(dict.fromkeys((sweep.x, sweep.y) for _, sweep in found))
-    pictures = []
-    for number, (x, y) in enumerate(pairs):
-        figure = style.new_figure(5.0)
-        axes = figure.subplots()
-        for index, group in enumerate(part.groups):
-            for name in dict.fromkeys(name for each in _sweeps(group) for name in each.curves):
-                _draw_sweep(axes, group, name, (x, y), index, len(part.groups) > 1)
-        real = real_metrics(part)
-        # The oracle is the model that real data come from: its NLL_test is its own NLL.
-        level = {"nll_test": real["nll_oracle"].mean} if "nll_oracle" in real else {}
-        level |= {key: each.mean for key, each in real.items()}
-        if x in level and y in level:
-            axes.plot(
-                level[x], level[y], "*", color="black", markersize=14, linestyle="none",
-                label="real, held-out data",
-            )  # fmt: skip
-        axes.set_xlabel(_axis(x), fontsize=9)
-        axes.set_ylabel(_axis(y), fontsize=9)
-        axes.margins(0.08)
-        style.finish(axes)
-        style.legend(figure, axes)
-        seeds = " Bars: one standard deviation over runs." * any(
-            len(group.runs) > 1 for group, _ in found
+    sweeps = [sweep for group in part.groups for sweep in _sweeps(group)]
+    pairs = list(dict.fromkeys((sweep.x, sweep.y) for sweep in sweeps))
+    several = any(len(_sweeps(group)) > 1 for group in part.groups)
+    temperatures = [p.temperature for each in sweeps for c in each.curves.values() for p in c]
+    return [
+        Picture(
+            f"quality_diversity{suffix}{f'-{number}' if len(pairs) > 1 else ''}.png",
+            _quality_diversity(part, keys),
+            "Quality against diversity",
+            f"Each generator drawn at temperatures from {min(temperatures):g} to "
+            f"{max(temperatures):g}, which stand at the ends of the first curve; large: "
+            "temperature 1. Judge by whole curves: a point further along the same curve is only "
+            "another temperature." + " Bars: one standard deviation over runs." * several,
+            f"{BY_KEY[keys[1]].title} against {BY_KEY[keys[0]].title}, maximum likelihood beside "
+            "what follows it, at several temperatures.",
         )
-        pictures.append(
-            Picture(
-                f"quality_diversity{suffix}{f'-{number + 1}' if number else ''}.png",
-                style.png(figure),
-                "Quality against diversity",
-                f"Each generator drawn at several temperatures, {_temperatures(found)}; large: "
-                f"temperature 1. A curve that lies nearer to real data at every temperature is the "
-                f"better generator; a point on another's curve is only another temperature.{seeds}",
-                f"{BY_KEY[y].title} against {BY_KEY[x].title}, maximum likelihood beside what "
-                "follows it, at several temperatures.",
-            )
-        )
-    return pictures
+        for number, keys in enumerate(pairs, 1)
+        if temperatures and all(key in BY_KEY for key in keys)
+    ]
+
+
+def _quality_diversity(part: Part, keys: tuple[str, str]) -> bytes:
+    figure = style.new_figure(5.0)
+    axes = figure.subplots()
+    drawn = []
+    for index, group in enumerate(part.groups):
+        names = dict.fromkeys(name for each in _sweeps(group) for name in each.curves)
+        for number, name in enumerate(names):
+            points = sweep_points(group, name, keys)
+            if points:
+                # Of one group, colours tell the generators apart; of several, the groups.
+                several = len(part.groups) > 1
+                look = style.look(index if several else number) | _form(name, number)
+                look["label"] = f"{group.name}: {name}" if several else name
+                _draw_sweep(axes, points, look)
+                drawn.append(points)
+    real = real_metrics(part)
+    # The oracle is the model that real data come from: its NLL_test is its own NLL.
+    level = {"nll_test": real["nll_oracle"].mean} if "nll_oracle" in real else {}
+    level |= {key: each.mean for key, each in real.items()}
+    if all(key in level for key in keys):
+        axes.plot(
+            level[keys[0]], level[keys[1]], "*", color="black", markersize=14, linestyle="none",
+            label="real, held-out data",
+        )  # fmt: skip
+    axes.set_xlabel(_axis(keys[0]), fontsize=9)
+    axes.set_ylabel(_axis(keys[1]), fontsize=9)
+    axes.margins(0.1)
+    style.finish(axes)
+    style.legend(figure, axes)
+    if drawn:
+        _label_ends(axes, drawn[0], drawn[1:])
+    return style.png(figure)
 
 
 def _sweeps(group: Group) -> list[Sweep]:
@@ -68,9 +83,7 @@ def _sweeps(group: Group) -> list[Sweep]:
     return [sweep for sweep in found if sweep is not None]
 
 
-def sweep_points(
-    group: Group, name: str, keys: tuple[str, str]
-) -> dict[float, tuple[Spread, Spread]]:
+def sweep_points(group: Group, name: str, keys: tuple[str, str]) -> Points:
     """Temperature -> both metrics over the runs of the group, the lowest temperature first."""
     found: dict[float, list[tuple[float, float]]] = {}
     for sweep in _sweeps(group):
@@ -87,46 +100,56 @@ def sweep_points(
     }
 
 
-def _draw_sweep(
-    axes: matplotlib.axes.Axes,
-    group: Group,
-    name: str,
-    keys: tuple[str, str],
-    index: int,
-    several: bool,
-) -> None:
-    points = sweep_points(group, name, keys)
-    if not points:
-        return
+def _form(name: str, number: int) -> dict[str, Any]:
+    """Maximum likelihood dashed and hollow, the first other drawn through, the rest dotted."""
+    if name == MLE:
+        return {"linestyle": "--", "markerfacecolor": "white"}
+    return {"linestyle": "-" if number < 2 else ":"}
+
+
+def _draw_sweep(axes: matplotlib.axes.Axes, points: Points, look: dict[str, Any]) -> None:
     x, y = ([pair[i].mean for pair in points.values()] for i in (0, 1))
     errors = [[pair[i].deviation or 0.0 for pair in points.values()] for i in (0, 1)]
-    # Of one group, colours tell the two generators apart; of several, they tell the groups.
-    is_mle = name == MLE
-    look: dict[str, Any] = style.look(index if several or is_mle else index + 1)
-    look["linestyle"] = "--" if is_mle else "-"
-    look["markerfacecolor"] = "white" if is_mle else look["color"]
-    label = f"{group.name}: {name}" if several else name
-    axes.plot(x, y, linewidth=1.3, markersize=4.5, label=label, **look)
+    axes.plot(x, y, linewidth=1.3, markersize=4.5, **look)
     if any(map(any, errors)):
         axes.errorbar(
             x, y, xerr=errors[0], yerr=errors[1], fmt="none", ecolor=look["color"], elinewidth=0.8
         )
     if 1.0 in points:
         one = points[1.0]
-        axes.plot(one[0].mean, one[1].mean, markersize=9, **look)
+        axes.plot(one[0].mean, one[1].mean, markersize=9, **look | {"label": None})
+
+
+def _label_ends(axes: matplotlib.axes.Axes, points: Points, others: list[Points]) -> None:
+    """Temperatures at both ends of a curve, set on in its direction and away from the others."""
+
+    def place(curve: Points, temperature: float) -> np.ndarray:
+        x, y = curve[temperature]
+        return np.asarray(axes.transData.transform((x.mean, y.mean)))
+
+    order = sorted(points)
+    for end, inner in ((order[0], order[1:2]), (order[-1], order[-2:-1])):
+        at = place(points, end)
+        near = [place(points, t) for t in inner] + [place(c, end) for c in others if end in c]
+        away = sum((_unit(at - each) for each in near), np.zeros(2))
+        x, y = points[end]
+        axes.annotate(
+            f"{end:g}", (x.mean, y.mean), xytext=tuple(15 * _unit(away)),
+            textcoords="offset points", ha="center", va="center", fontsize=8,
+        )  # fmt: skip
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    length = float(np.hypot(*vector))
+    return vector / length if length else np.array([0.0, -1.0])
 
 
 def _axis(key: str) -> str:
     column = BY_KEY[key]
     unit = ", nats per token" if "nll" in key else ""
-    use = "more diverse" if key in ("nll_test", "self_bleu_5") else "better"
+    use = "more diverse" if key.startswith(("nll_test", "self_bleu")) else "better"
     way = _DIRECTIONS.get(column.better)
     return f"{column.title}{unit}" + (f" ({way}: {use})" if way else "")
-
-
-def _temperatures(found: list[tuple[Group, Sweep]]) -> str:
-    values = [p.temperature for _, s in found for curve in s.curves.values() for p in curve]
-    return f"{min(values):g} to {max(values):g}" if values else "none"
 
 
 def sample_lengths(lines: list[str], codec: Codec) -> np.ndarray:

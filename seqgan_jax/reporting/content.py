@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from seqgan_jax.reporting import comparisons, curves, gallery, groups, table
-from seqgan_jax.reporting.columns import DIRECTIONS, Column, read_together
+from seqgan_jax.reporting import columns, comparisons, curves, gallery, groups, table
 from seqgan_jax.reporting.gallery import Exhibit
 from seqgan_jax.reporting.groups import Group, Part, Spread, spread
 from seqgan_jax.reporting.reading import Run
@@ -44,8 +43,8 @@ def _section(part: Part, suffix: str) -> Section:
         head=[_described(group) for group in part.groups],
         notes=[*part.notes, *made.sources, *_spreads(part)],
         table=made,
-        legend=[(column.head, _meaning(column)) for column in made.columns],
-        together=read_together([column.key for column in made.columns]),
+        legend=columns.legend(made.columns),
+        together=columns.read_together([column.key for column in made.columns]),
         pictures=[
             *curves.pictures(part, suffix),
             *comparisons.quality_diversity(part, suffix),
@@ -53,10 +52,6 @@ def _section(part: Part, suffix: str) -> Section:
         ],
         exhibits=gallery.make(part, suffix),
     )
-
-
-def _meaning(column: Column) -> str:
-    return f"{column.meaning}; {DIRECTIONS[column.better]}."
 
 
 def _spreads(part: Part) -> list[str]:

@@ -32,9 +32,15 @@ def make(part: Part, suffix: str = "") -> list[Exhibit]:
 def _real(run: Run) -> list[Exhibit]:
     if run.test is None or run.codec is None:
         return []
-    rows = zip(run.test.tokens[:_SHOWN], run.test.mask[:_SHOWN], strict=True)
-    samples = [run.codec.layout(row[real].tolist()) for row, real in rows]
-    return [Exhibit(f"real, held out: the first {len(samples)}", samples, None)]
+    number = len(run.test.tokens)
+    # From all over: windows of one melody, or lines of one author, stand side by side.
+    chosen = (
+        [number * index // _SHOWN for index in range(_SHOWN)] if number > _SHOWN else range(number)
+    )
+    samples = [
+        run.codec.layout(run.test.tokens[row][run.test.mask[row]].tolist()) for row in chosen
+    ]
+    return [Exhibit(f"real, held out: {len(samples)} of {number:,}, evenly spaced", samples, None)]
 
 
 def _drawn(group: Group, file: str) -> list[Exhibit]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from seqgan_jax.checked import differences, to_dict
 from seqgan_jax.hparams import HParams
@@ -42,8 +40,9 @@ class Spread(NamedTuple):
 def spread(values: Iterable[float]) -> Spread:
     """Mean and standard deviation of one value or more."""
     found = list(values)
-    deviation = float(np.std(found, ddof=1)) if len(found) > 1 else None
-    return Spread(math.fsum(found) / len(found), deviation, len(found))
+    # Exact sums: equal values have a deviation of 0, not of their rounding.
+    deviation = statistics.stdev(found) if len(found) > 1 else None
+    return Spread(statistics.fmean(found), deviation, len(found))
 
 
 def parts(runs: Sequence[Run]) -> list[Part]:

@@ -39,6 +39,7 @@ class Row(NamedTuple):
     name: str
     source: str  # "test", "train", "pretrained", "generator" or "file"
     metrics: Metrics
+    num_samples: int | None = None  # that the metrics are of; None: unknown
 
 
 class Point(NamedTuple):
@@ -59,8 +60,7 @@ class Sweep(NamedTuple):
 class Evaluation(NamedTuple):
     """What evaluation.json holds."""
 
-    num_samples: int
-    rows: list[Row]
+    rows: list[Row]  # those measured so far
     sweep: Sweep | None
 
 
@@ -170,12 +170,17 @@ def _evaluation(folder: str) -> Evaluation | None:
             "evaluate the run again"
         )
     try:
-        rows = [Row(str(r["name"]), str(r["source"]), _metrics(r)) for r in values["rows"]]
-        return Evaluation(int(values["num_samples"]), rows, _sweep(values["sweep"]))
+        every = {"num_samples": values["num_samples"]}  # of rows without a number of their own
+        return Evaluation([_row(every | r) for r in values["rows"]], _sweep(values["sweep"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(
             f"{path}: damaged ({type(error).__name__}: {error}); evaluate the run again"
         ) from error
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    name, source, number = str(values["name"]), str(values["source"]), int(values["num_samples"])
+    return Row(name, source, _metrics(values), number)
 
 
 def _sweep(values: Mapping[str, Any] | None) -> Sweep | None:

@@ -20,7 +20,7 @@ def write(folders: list[str], out: str, console: rich.console.Console) -> list[s
     Args:
       folders: of runs.
       out: folder for what is written; made if missing.
-      console: told what was written; on a terminal, shown the tables too.
+      console: told what was written; on a terminal, shown the table too.
 
     Returns:
       Paths of the files that were written.
@@ -47,8 +47,7 @@ def write(folders: list[str], out: str, console: rich.console.Console) -> list[s
         raise ConfigError(f"--out={out}: cannot be written ({error.strerror})") from error
     if console.is_terminal:
         for section in sections:
-            for each in table.on_terminal(section.table):
-                console.print(each)
+            console.print(table.on_terminal(section.table))
     console.print("wrote " + ", ".join(paths), highlight=False, soft_wrap=True)
     return paths
 

@@ -64,8 +64,8 @@ def evaluated(lines: Iterable[Line], phase: str) -> list[Line]:
 
 
 def is_evaluated(group: Group) -> bool:
-    """Whether all its runs have evaluation.json: the two sources are never averaged."""
-    return all(run.evaluation is not None for run in group.runs)
+    """Whether evaluation.json tells of all its runs: the two sources are never averaged."""
+    return all(run.evaluation is not None and run.evaluation.rows for run in group.runs)
 
 
 def _rows(run: Run, group: Group) -> list[Row]:
@@ -95,22 +95,20 @@ def _renamed(line: Line) -> Metrics:
 
 
 def real_metrics(part: Part, source: str = "test") -> dict[str, Spread]:
-    """Real data's, of the evaluations with the most samples, else of metrics.jsonl."""
-    both = [(run, group) for group in part.groups for run in group.runs]
-    with_file = [(run, run.evaluation) for run, group in both if is_evaluated(group)]
-    most = max((e.num_samples for _, e in with_file if e is not None), default=None)
+    """Real data's: of the evaluations those with the most samples, else of metrics.jsonl."""
     found = [
-        row.metrics
-        for run, group in both
-        if most is None
-        or (is_evaluated(group) and run.evaluation and run.evaluation.num_samples == most)
+        row
+        for group in part.groups
+        for run in group.runs
         for row in _rows(run, group)
         if row.source == source
     ]
-    # The same data in every run: no spread but where samples of them were drawn.
+    most = max((row.num_samples or 0 for row in found), default=0)
+    cells = _cells([row.metrics for row in found if (row.num_samples or 0) == most])
+    # The same data in every run: no spread but where some of them were drawn.
     return {
         key: Spread(each.mean, each.deviation if each.deviation else None, each.number)
-        for key, each in _cells(found).items()
+        for key, each in cells.items()
     }
 
 
@@ -133,7 +131,7 @@ def _sources(part: Part) -> list[str]:
     for group in part.groups:
         evaluations = [run.evaluation for run in group.runs if run.evaluation is not None]
         if is_evaluated(group):
-            numbers = sorted({each.num_samples for each in evaluations})
+            numbers = sorted({row.num_samples or 0 for each in evaluations for row in each.rows})
             listed = " or ".join(f"{number:,}" for number in numbers)
             sources.append(f"{group.name}: evaluation.json, {listed} samples.")
             continue
@@ -210,16 +208,15 @@ def as_html(table: Table) -> str:
     return "\n".join(found)
 
 
-def on_terminal(table: Table) -> list[rich.table.Table]:
-    """A table a block."""
-    found = []
-    for name, columns in blocks(table).items():
-        result = rich.table.Table(title=name)
-        result.add_column(_HEAD)
+def on_terminal(table: Table) -> rich.table.Table:
+    """The same on its side, a model a column: that is narrower."""
+    result = rich.table.Table()
+    result.add_column("")
+    for row in table.rows:
+        count = f"\n{row.runs} runs" if row.runs is not None and row.runs > 1 else ""
+        result.add_column(row.label.replace(", ", ",\n") + count, justify="right")
+    for columns in blocks(table).values():
         for column in columns:
-            result.add_column(column.head, justify="right")
-        for row in table.rows:
-            if any(column.key in row.cells for column in columns):
-                result.add_row(row.label, *(cell(row, column) for column in columns))
-        found.append(result)
-    return found
+            result.add_row(column.head, *(cell(row, column) for row in table.rows))
+        result.add_section()
+    return result

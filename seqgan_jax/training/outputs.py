@@ -50,14 +50,16 @@ def write_music(folder: str, tokens: np.ndarray, codec: PitchCodec) -> None:
 
 
 def draw_piano_rolls(path: str, tokens: np.ndarray, codec: PitchCodec) -> None:
-    """Draws melodies `[B, T]`, at most eight, pitch against time."""
+    """Draws melodies `[B, T]`, at most eight, pitch against time; triangles point to notes beyond."""
     shown = pitches(tokens[:_PLAYED])
     count, length = shown.shape
     rows = -(-count // 2)
     figure = matplotlib.figure.Figure(figsize=(9, 1.0 + 1.6 * rows), layout="constrained")
     grid = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False)
     sounding = shown[~np.isnan(shown)]
-    low, high = (sounding.min(), sounding.max()) if sounding.size else (60.0, 72.0)
+    # A single note far off must not press all others together: it is marked at the edge instead.
+    low, high = np.percentile(sounding, [1, 99]) if sounding.size else (60.0, 72.0)
+    low, high = low - 2.5, high + 2.5
     for index, axes in enumerate(grid.flat):
         if index >= count:
             axes.set_visible(False)
@@ -67,11 +69,16 @@ def draw_piano_rolls(path: str, tokens: np.ndarray, codec: PitchCodec) -> None:
             shown[index][step], codec.seconds_per_step, left=step * codec.seconds_per_step,
             height=0.9, color="#0072B2", edgecolor="white", linewidth=0.3,
         )  # fmt: skip
+        for far, edge, marker in (
+            (shown[index] > high, high - 0.6, "^"), (shown[index] < low, low + 0.6, "v"),
+        ):  # fmt: skip
+            at = (np.flatnonzero(far) + 0.5) * codec.seconds_per_step
+            axes.plot(at, np.full(len(at), edge), marker, color="#D55E00", markersize=4)
         axes.set_title(f"sample {index + 1}", fontsize=8, loc="left")
-        axes.set_ylim(low - 1.5, high + 1.5)
+        axes.set_ylim(low, high)
         axes.set_xlim(0, length * codec.seconds_per_step)
-        octaves = [c for c in range(12, 128, 12) if low - 1 <= c <= high + 1]
-        axes.set_yticks(octaves, [f"C{c // 12 - 1}" for c in octaves])
+        named = [p for p in range(128) if p % 12 in (0, 7) and low < p < high]
+        axes.set_yticks(named, [f"{'C' if p % 12 == 0 else 'G'}{p // 12 - 1}" for p in named])
         axes.grid(alpha=0.3)
     figure.supxlabel("time, seconds", fontsize=9)
     figure.supylabel("pitch (C4 is middle C)", fontsize=9)

@@ -1,0 +1,181 @@
+"""Every metric that applies, of all that a run has to show: real data, its generators, a file."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import rich.console
+
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.data.text import read_sequences
+from seqgan_jax.metrics import language_model_score as lm
+from seqgan_jax.reporting import evaluation_models
+from seqgan_jax.reporting.evaluation_file import FILE_SOURCE, EvaluationFile
+from seqgan_jax.reporting.evaluation_models import Measures, Model
+from seqgan_jax.reporting.evaluation_table import table
+from seqgan_jax.reporting.reading import Metrics, Row
+from seqgan_jax.reporting.table import REAL
+from seqgan_jax.training import experiment, workdir
+from seqgan_jax.training.progress import ReadingProgress
+from seqgan_jax.types import Array, LanguageModel, Sequences
+
+
+class Options(NamedTuple):
+    """What the flags of bin/evaluate.py ask for."""
+
+    num: int | None = None  # sequences measured of each kind; None: all test sequences up to 10,000
+    seed: int = 0  # of all draws
+    samples: str | None = None  # a file of sequences to measure, too
+    lm_epochs: int = 10  # of the language models that judge, at most; 0: none judge
+
+
+def evaluate(folder: str, options: Options, console: rich.console.Console) -> None:
+    """Measures a run, prints the table, and keeps every row in evaluation.json at once.
+
+    Raises:
+      ConfigError: no run there, or an option is out of range.
+      DataError: the run's data, its evaluation.json or the file of samples cannot be read.
+    """
+    evaluation = Evaluation(folder, options, console)
+    built = evaluation.experiment
+    kind = built.hparams.data.kind
+    file = EvaluationFile(folder, kind, built.sizes, evaluation.number, options.seed)
+    for row in evaluation.rows():
+        file.add(row)
+    console.print(table(file.content))
+
+
+class Evaluation:
+    """One run's rows.
+
+    Args of the constructor:
+      folder: of the run.
+      options: of the program.
+      console: told what is being done.
+
+    Attributes:
+      experiment: the run's.
+      number: N, sequences measured of each kind; where it was not asked for and the file of samples
+        has fewer, as many as that.
+
+    Raises:
+      ConfigError: as of `evaluate`.
+      DataError: as of `evaluate`.
+    """
+
+    def __init__(self, folder: str, options: Options, console: rich.console.Console) -> None:
+        self._options, self._console = options, console
+        self._models = evaluation_models.models(folder)
+        self.experiment = experiment.build(workdir.read_hparams(folder), folder)
+        self.number = evaluation_models.number_of_samples(self.experiment, options.num)
+        self._file = None if options.samples is None else self._read(options.samples)
+        self._measures = Measures(self.experiment)
+        self._judge: lm.Fitted | None = None
+
+    def rows(self) -> Iterator[Row]:
+        """Held-out and training sequences, the generators, the file; each once it is measured."""
+        if self._options.lm_epochs:
+            train = self.experiment.train
+            with self._fitting("training sequences", len(train.tokens)) as advance:
+                self._judge = lm.fit(
+                    self._model, train, self._key("real"), max_epochs=self._options.lm_epochs,
+                    progress=advance,
+                )  # fmt: skip
+        self._tell(REAL["test"])
+        yield Row(REAL["test"], "test", self._held_out())
+        self._tell(REAL["train"])
+        yield Row(REAL["train"], "train", self._training())
+        for model in self._models:
+            self._tell(model.name)
+            yield Row(model.name, model.source, self._of_model(model))
+        if self._file is not None:
+            name = os.path.basename(str(self._options.samples))
+            self._tell(name)
+            yield Row(name, FILE_SOURCE, self._of_samples(name, self._file))
+
+    def _held_out(self) -> Metrics:
+        test = self._measures.test
+        return self._measures.of_held_out(self._chosen(test, "test")) | self._judged(test)
+
+    def _training(self) -> Metrics:
+        """What a perfect generator would get, but for copies and the LM score, trained on them."""
+        some = self._chosen(self._measures.train, "train")
+        metrics = self._measures.of(some) | self._reverse(REAL["train"], some)
+        return {k: value for k, value in metrics.items() if not k.startswith("copied_")}
+
+    def _of_model(self, model: Model) -> Metrics:
+        use = evaluation_models.use("evaluate", self._options.seed)
+        samples = model.draw(self.number, use)
+        return {
+            **self._of_samples(model.name, Sequences(*jax.device_get(samples))),
+            "nll_test": model.nll(self.experiment.test),
+            "entropy": model.nll(samples),
+        }
+
+    def _of_samples(self, name: str, sequences: Sequences) -> Metrics:
+        measured = self._measures.of(sequences)
+        return measured | self._judged(sequences) | self._reverse(name, sequences)
+
+    def _chosen(self, sequences: Sequences, use: str) -> Sequences:
+        return evaluation_models.chosen(sequences, self.number, self._options.seed, use)
+
+    def _judged(self, sequences: Sequences) -> Metrics:
+        if self._judge is None:
+            return {}
+        return {"lm_score": lm.mean_nll(self._model, self._judge.params, sequences)}
+
+    def _reverse(self, name: str, sequences: Sequences) -> Metrics:
+        if not self._options.lm_epochs:
+            return {}
+        with self._fitting(name, len(sequences.tokens)) as advance:
+            score = lm.language_model_score(
+                self._model, sequences, self.experiment.test, self._key("reverse"),
+                max_epochs=self._options.lm_epochs, progress=advance,
+            )  # fmt: skip
+        return {"reverse_lm_score": score}
+
+    @property
+    def _model(self) -> LanguageModel:
+        """What the judges are made of: the generator's own architecture."""
+        return self.experiment.models.language_model
+
+    def _fitting(self, name: str, number: int) -> ReadingProgress:
+        words = f"{name}: training a language model on {number:,}"
+        self._console.print(words, highlight=False)
+        return ReadingProgress(words, self._console)
+
+    def _tell(self, name: str) -> None:
+        self._console.print(f"{name}: measuring {self.number:,} sequences", highlight=False)
+
+    def _key(self, use: str) -> Array:
+        """The judges' own, the same for every row: what differs is what they are trained on."""
+        return jax.random.fold_in(jax.random.key(self._options.seed), zlib.crc32(use.encode()))
+
+    def _read(self, path: str) -> Sequences:
+        """The first N sequences of the file."""
+        built = self.experiment
+        sequences, notes = read_sequences(path, built.codec, built.sizes.length)
+        for note in notes:
+            self._console.print(f"{path}: {note}", highlight=False)
+        found = len(sequences.tokens)
+        if found < 2 or (self._options.num is not None and found < self.number):
+            asked = max(2, self.number) if self._options.num is not None else 2
+            raise ConfigError(
+                f"--samples={path}: {found} sequences, and {asked} are wanted of each kind; "
+                f"give more, or --num={max(found, 2)}"
+            )
+        if found < self.number:
+            self.number = found
+            self._console.print(
+                f"{path}: {found:,} sequences, so all else is measured on as many", highlight=False
+            )
+        elif found > self.number:
+            self._console.print(
+                f"{path}: the first {self.number:,} of {found:,} sequences are measured",
+                highlight=False,
+            )
+        return Sequences(*(leaf[: self.number] for leaf in sequences))

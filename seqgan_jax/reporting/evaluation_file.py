@@ -1,0 +1,102 @@
+"""evaluation.json: what is measured of a run's models, kept in its folder row by row."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+from seqgan_jax.checked import ConfigError, DataError
+from seqgan_jax.data_hparams import DataSizes
+from seqgan_jax.reporting.reading import EVALUATION_FILE, EVALUATION_VERSION, Metrics, Row
+from seqgan_jax.training.workdir import write_json
+
+FILE_SOURCE = "file"
+_ORDER = ("test", "train", "pretrained", "generator", FILE_SOURCE)
+
+
+class EvaluationFile:
+    """Writes one; what an earlier call has left and this one does not replace, stays.
+
+    Args of the constructor:
+      folder: of the run.
+      kind: of its data.
+      sizes: of its data.
+      num_samples: sequences that this call's figures are of; kept with each row and sweep, too.
+      seed: of this call.
+
+    Raises:
+      DataError: the one in the folder is damaged, or of another version.
+    """
+
+    def __init__(
+        self, folder: str, kind: str, sizes: DataSizes, num_samples: int, seed: int
+    ) -> None:
+        self._path = os.path.join(folder, EVALUATION_FILE)
+        earlier = _read(self._path)
+        data = {"kind": kind, "num_train": sizes.num_train, "num_test": sizes.num_test}
+        data |= {"vocab_size": sizes.vocab_size, "length": sizes.length}
+        self._of_call: dict[str, Any] = {"num_samples": num_samples, "seed": seed}
+        self.content: dict[str, Any] = {
+            "version": EVALUATION_VERSION, "data": data, **self._of_call,
+            "rows": earlier.get("rows", []), "sweep": earlier.get("sweep"),
+        }  # fmt: skip
+
+    def add(self, row: Row) -> None:
+        """Writes a row at once, in place of an earlier one of its name.
+
+        Raises:
+          ConfigError: the file cannot be written.
+        """
+        values = {"name": row.name, "source": row.source, **self._of_call}
+        values["metrics"] = _finite(row.metrics)
+        kept = [each for each in self.content["rows"] if _identity(each) != _identity(values)]
+        rows = sorted([*kept, values], key=lambda each: _ORDER.index(each["source"]))
+        self.content["rows"] = rows
+        self._write()
+
+    def set_sweep(self, sweep: dict[str, Any]) -> None:
+        """Writes a sweep in place of an earlier one.
+
+        Raises:
+          ConfigError: the file cannot be written.
+        """
+        self.content["sweep"] = sweep | self._of_call
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            write_json(self._path, self.content)
+        except OSError as error:
+            raise ConfigError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+
+def _identity(row: dict[str, Any]) -> tuple[str, bool]:
+    """A name stands for one model and one file; a run that goes on changes a model's source."""
+    return row["name"], row["source"] == FILE_SOURCE
+
+
+def _finite(metrics: Metrics) -> Metrics:
+    """JSON has no NaN: a metric without a value is left out."""
+    return {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: damaged ({error}); remove it to evaluate afresh") from error
+    rows = content.get("rows") if isinstance(content, dict) else None
+    known = isinstance(rows, list) and all(
+        isinstance(row, dict) and row.get("source") in _ORDER and {"name", "metrics"} <= row.keys()
+        for row in rows
+    )
+    if not known or content.get("version") != EVALUATION_VERSION:
+        raise DataError(
+            f"{path}: damaged, or not of version {EVALUATION_VERSION}; remove it to evaluate afresh"
+        )
+    return content
