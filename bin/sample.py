@@ -1,7 +1,7 @@
 """Draws sequences from a trained run: `python bin/sample.py --workdir=runs/text-default --num=5`.
 
-Text as lines, poems as stanzas, melodies as note names; with --out=FOLDER, melodies as MIDI files and
-piano rolls.
+Text as lines, poems as stanzas, melodies as note names; with --out=FOLDER, melodies as MIDI files
+and piano rolls.
 """
 
 import sys

@@ -23,15 +23,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
     config.model = ml_collections.ConfigDict()
     config.model.cell = "lstm"  # or gru
-    config.model.embed_dim = 64
-    config.model.hidden_dim = 64
+    config.model.embed_dim = 32
+    config.model.hidden_dim = 128
     config.model.init_scale = 0.1  # every initial parameter is N(0, 0.1^2)
 
     config.discriminator = ml_collections.ConfigDict()
     # A language model judged against G's own likelihood, or text_cnn, the paper's
     config.discriminator.kind = "density"
-    config.discriminator.embed_dim = 64
-    config.discriminator.hidden_dim = 64  # of a density
+    config.discriminator.embed_dim = 32
+    config.discriminator.hidden_dim = 128  # of a density
     config.discriminator.filters = (
         (1, 50),
         (2, 100),
@@ -39,14 +39,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         (4, 100),
         (5, 50),
         (10, 50),
-        (20, 50),
+        (16, 50),
+        (32, 50),
     )  # of a text_cnn, like softmax_head: (width, number)
-    config.discriminator.dropout_rate = 0.5
+    config.discriminator.dropout_rate = 0.3
     config.discriminator.softmax_head = False  # two output units, as in the original code
 
     config.training = ml_collections.ConfigDict()
     config.training.mle_learning_rate = 0.005  # of Adam, like the next two rates
-    config.training.mle_dropout_rate = 0.5  # of the features before the output layer
+    config.training.mle_dropout_rate = 0.3  # of the features before the output layer
     config.training.g_learning_rate = 0.002
     config.training.d_learning_rate = 0.005
     config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
@@ -57,8 +58,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
     # which nothing more is gained.
     config.training.reward_entropy = 0.6
-    config.training.reward_min_nll = 0.5
-    config.training.reward_per_token = True  # as if all sequences were of one length
+    config.training.reward_min_nll = 1.5
+    config.training.reward_per_token = False  # as if all sequences were of one length
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
     config.training.num_rollouts = 4  # N
@@ -68,8 +69,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64
-    config.schedule.g_pretrain_epochs = 30
-    config.schedule.d_pretrain_steps = 80  # each: d_samples fresh negatives, d_epochs passes
+    config.schedule.g_pretrain_epochs = 20
+    config.schedule.d_pretrain_steps = 60  # each: d_samples fresh negatives, d_epochs passes
     config.schedule.rounds = 30
     config.schedule.g_steps = 5  # a round
     config.schedule.d_steps = 1  # a round

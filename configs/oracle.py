@@ -25,6 +25,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.seed = 0  # of the models and the training; the data has its own
 
     config.data = ml_collections.ConfigDict()
+    config.data.kind = "oracle"
     config.data.oracle_path = ""  # weights of a published oracle (.pkl, .npz); "": drawn from seed
     config.data.seed = 0  # of the oracle's parameters and of the sequences drawn from it
     config.data.vocab_size = 5000  # V

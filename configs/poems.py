@@ -68,8 +68,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
     # which nothing more is gained.
     config.training.reward_entropy = 0.6
-    config.training.reward_min_nll = 4.0
-    config.training.reward_per_token = True  # as if all sequences were of one length
+    config.training.reward_min_nll = 4.5
+    config.training.reward_per_token = False  # as if all sequences were of one length
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
     config.training.num_rollouts = 4  # N
@@ -79,7 +79,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64
-    config.schedule.g_pretrain_epochs = 20
+    config.schedule.g_pretrain_epochs = 25
     config.schedule.d_pretrain_steps = 80  # each: d_samples fresh negatives, d_epochs passes
     config.schedule.rounds = 30
     config.schedule.g_steps = 5  # a round

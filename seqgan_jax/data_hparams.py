@@ -49,7 +49,8 @@ class TextDataHParams(Checked):
         super().__post_init__()
         if self.min_length > self.max_length:
             raise ConfigError(
-                f"min_length={self.min_length}: above max_length={self.max_length}; give at most that"
+                f"min_length={self.min_length}: above max_length; "
+                f"the nearest right value is {self.max_length}"
             )
         if self.drop_spaces and self.level != "character":
             raise ConfigError(

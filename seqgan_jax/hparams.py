@@ -118,7 +118,7 @@ class HParams(Checked):
 
     method: str = field("seqgan", choices=("seqgan",))
     seed: int = field(0, at_least=0, at_most=2**32 - 1)
-    data: DataHParams = OracleDataHParams()
+    data: DataHParams = dataclasses.field(default_factory=OracleDataHParams)
     model: ModelHParams = ModelHParams()
     discriminator: DiscriminatorHParams = DiscriminatorHParams()
     training: TrainingHParams = TrainingHParams()

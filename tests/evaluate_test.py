@@ -7,6 +7,7 @@ import json
 import math
 import pathlib
 import re
+import shutil
 import zlib
 
 import jax
@@ -226,12 +227,16 @@ def test_an_oracle_judges_all(oracle_run, tmp_path):
     ("rounds", "phase", "name"),
     [(0, None, "MLE"), (1, "g_pretrain", "MLE"), (1, "adversarial", "SeqGAN")],
 )
-def test_one_generator_is_called_by_how_it_was_trained(tmp_path, rounds, phase, name):
-    schedule = dataclasses.replace(TINY.schedule, rounds=rounds)
-    folder = keep_run(tmp_path / "run", dataclasses.replace(TINY, schedule=schedule), False)
+def test_one_generator_is_called_by_how_it_was_trained(oracle_run, tmp_path, rounds, phase, name):
+    folder = tmp_path / "run"
+    shutil.copytree(oracle_run, folder)
+    shutil.rmtree(folder / "pretrained")
+    config = json.loads((folder / "config.json").read_text())
+    config["schedule"]["rounds"] = rounds
+    (folder / "config.json").write_text(json.dumps(config))
     if phase:
-        (tmp_path / "run" / "metrics.jsonl").write_text(json.dumps({"phase": phase}) + "\n")
-    assert [model[:2] for model in evaluation_models.models(folder)] == [(name, "generator")]
+        (folder / "metrics.jsonl").write_text(json.dumps({"phase": phase}) + "\n")
+    assert [model[:2] for model in evaluation_models.models(str(folder))] == [(name, "generator")]
 
 
 def test_melodies_are_measured_in_pitch():

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from seqgan_jax.checked import ConfigError, differences, from_mapping, to_dict
-from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.data_hparams import MusicDataHParams, OracleDataHParams, TextDataHParams
 from seqgan_jax.hparams import (
     FILTERS_20,
     FILTERS_32,
@@ -22,7 +23,10 @@ from seqgan_jax.hparams import (
 )
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-VARIANTS = [("oracle", variant) for variant in ("", "frontier", "cnn", "paper", "smoke")]
+VARIANTS = [
+    *[("oracle", variant) for variant in ("", "frontier", "cnn", "paper", "smoke")],
+    *[(name, variant) for name in ("text", "poems", "music") for variant in ("", "smoke")],
+]
 
 
 def config_of(name, variant):
@@ -330,7 +334,7 @@ def key_tree(mapping):
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
 def test_a_config_lists_every_field_and_converts(name, variant):
     fields = config_of(name, variant).to_dict()
-    assert key_tree(fields) == field_tree(HParams())
+    assert key_tree(fields) == field_tree(from_mapping(HParams, fields))
     # Nothing but lists for tuples may change on the way.
     assert json.loads(json.dumps(fields)) == to_dict(from_mapping(HParams, fields))
 
@@ -341,10 +345,13 @@ def test_every_config_file_is_tested():
 
 
 def test_variants_differ_and_others_are_refused():
-    made = [from_mapping(HParams, config_of("oracle", v).to_dict()) for _, v in VARIANTS]
+    made = [from_mapping(HParams, config_of(*each).to_dict()) for each in VARIANTS]
     assert len(set(made)) == len(VARIANTS)
     with pytest.raises(ValueError, match="the variants are frontier, cnn, paper and smoke"):
         config_of("oracle", "papers")
+    for name in ("text", "poems", "music"):
+        with pytest.raises(ValueError, match="the only variant is smoke"):
+            config_of(name, "papers")
 
 
 def test_the_paper_variant_is_the_paper():
@@ -353,6 +360,7 @@ def test_the_paper_variant_is_the_paper():
         "method": "seqgan",
         "seed": 0,
         "data": {
+            "kind": "oracle",
             "oracle_path": "",
             "seed": 0,
             "vocab_size": 5000,
@@ -384,6 +392,7 @@ def test_the_paper_variant_is_the_paper():
             "reward": "probability",
             "reward_entropy": 1.0,  # this and the next not used by a probability
             "reward_min_nll": 0.0,
+            "reward_per_token": False,
             "baseline": "none",
             "baseline_decay": 0.9,  # not used without a baseline
             "num_rollouts": 16,
@@ -417,3 +426,38 @@ def test_the_published_filters():
     ten += ((6, 100), (7, 100), (8, 100), (9, 100), (10, 100))
     assert (*ten, (15, 160), (20, 160)) == FILTERS_20
     assert (*ten, (16, 160), (24, 160), (32, 160)) == FILTERS_32
+
+
+# Data of other kinds.
+
+
+def test_the_kind_of_data_chooses_its_record():
+    text = from_mapping(HParams, {"data": {"kind": "text", "path": "x", "max_length": 9}})
+    assert text.data == TextDataHParams(path="x", max_length=9)
+    assert from_mapping(HParams, json.loads(json.dumps(to_dict(text)))) == text
+    assert from_mapping(HParams, {"data": {"kind": "music"}}).data == MusicDataHParams()
+    # Without a kind, as settings saved by earlier versions have it: an oracle's.
+    assert from_mapping(HParams, {"data": {"length": 30}}).data == OracleDataHParams(length=30)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"kind": "texts"}, "config.data.kind='texts': did you mean text?"),
+        ({"kind": "music", "level": "word"}, "config.data.level: no such field"),
+        ({"kind": "text", "min_length": 9, "max_length": 8}, "the nearest right value is 8"),
+        ({"kind": "text", "drop_spaces": True}, "config.data.drop_spaces=True"),
+        ({"kind": "text", "test_fraction": 1.0}, "must be below 1.0"),
+        ({"kind": "text", "level": "words"}, "did you mean word?"),
+        ({"kind": "music", "seconds_per_step": 0.0}, "must be above 0.0"),
+    ],
+)
+def test_settings_of_data_are_checked(data, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        from_mapping(HParams, {"data": data})
+
+
+def test_sizes_of_files_are_not_known_beforehand():
+    assert HParams().sizes == (5000, 20, 10_000, 10_000)
+    with pytest.raises(ConfigError, match="data.kind='text': sizes are known once"):
+        _ = from_mapping(HParams, {"data": {"kind": "text"}}).sizes

@@ -24,7 +24,8 @@ TINY = hp.HParams(
 def keep_run(folder, hparams, pretrained=True):
     """Writes settings, data and the checkpoint of a fresh state, and of another beside it."""
     workdir.claim(str(folder), hparams)
-    init_state = experiment.build(hparams, str(folder)).models.method.init_state
+    models = experiment.build(hparams, str(folder)).models
+    init_state = jax.jit(models.method.init_state)
     names = [checkpoint.FOLDER, *([checkpoint.PRETRAINED_FOLDER] if pretrained else [])]
     for seed, name in enumerate(names):
         checkpoints = checkpoint.Checkpoints(str(folder / name), 1)

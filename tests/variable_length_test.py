@@ -39,7 +39,7 @@ def settings(path, **training):
         data=TextDataHParams(path=path, level="whitespace", max_length=6, test_fraction=0.25),
         model=hp.ModelHParams(embed_dim=6, hidden_dim=8),
         discriminator=hp.DiscriminatorHParams(
-            kind=training.pop("kind", "density"), embed_dim=6, hidden_dim=8, filters=((1, 4), (3, 4))
+            kind=training.pop("kind"), embed_dim=6, hidden_dim=8, filters=((1, 4), (3, 4))
         ),
         training=hp.TrainingHParams(
             num_rollouts=3, rollout_chunk=2, mle_dropout_rate=0.2, mle_learning_rate=0.05,
@@ -94,7 +94,7 @@ def test_padding_further_changes_no_loss(text, tmp_path, monkeypatch, players):
         learnt = one["step"] >= 60
         names = one.keys() - CLOCKS - {"phase", "copied", "copied_heldout"}
         for name in names if learnt else ("mle_loss", "mle_grad_norm"):
-            # Of 30 sequences of each kind rounding may swap two neighbours in rank: 1/900 of an AUC.
+            # Of 30 sequences of each kind, rounding may swap two in rank: 1/900 of an AUC.
             tolerance = 3e-3 if "auc" in name else 2e-4
             close = pytest.approx(other[name], rel=tolerance, abs=tolerance)
             assert one[name] == close, (one["step"], name)

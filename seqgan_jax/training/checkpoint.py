@@ -11,7 +11,6 @@ import orbax.checkpoint as ocp
 
 from seqgan_jax.methods.state import TrainState
 
-
 FOLDER = "checkpoints"  # of a run
 PRETRAINED_FOLDER = "pretrained"  # the state after maximum likelihood
 

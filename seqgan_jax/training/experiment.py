@@ -22,7 +22,7 @@ from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import real_data
 from seqgan_jax.training.fitting import fitted
-from seqgan_jax.types import Array, LanguageModel, Samples, Sequences, SequenceClassifier
+from seqgan_jax.types import Array, LanguageModel, Samples, SequenceClassifier, Sequences
 
 
 class Models(NamedTuple):

@@ -50,7 +50,7 @@ def write_music(folder: str, tokens: np.ndarray, codec: PitchCodec) -> None:
 
 
 def draw_piano_rolls(path: str, tokens: np.ndarray, codec: PitchCodec) -> None:
-    """Draws melodies `[B, T]`, at most eight, pitch against time; triangles point to notes beyond."""
+    """Draws melodies `[B, T]`, at most eight, pitch against time; triangles mark notes beyond."""
     shown = pitches(tokens[:_PLAYED])
     count, length = shown.shape
     rows = -(-count // 2)

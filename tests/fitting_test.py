@@ -1,0 +1,42 @@
+"""One config on data of any size."""
+
+import dataclasses
+
+import pytest
+
+from seqgan_jax import hparams as hp
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.data_hparams import DataSizes, TextDataHParams
+from seqgan_jax.training.fitting import fitted
+
+TEXT = hp.HParams(data=TextDataHParams(path="x"))
+
+
+def test_enough_data_change_nothing():
+    assert fitted(TEXT, DataSizes(5000, 20, 10_000, 10)) == (TEXT, [])
+
+
+def test_little_data_lower_what_asks_for_more():
+    result, notes = fitted(TEXT, DataSizes(100, 6, 40, 5))
+    assert result.schedule.batch_size == 40
+    assert result.schedule.d_samples == 40
+    assert result.schedule.d_batch_size == 64  # 80 sequences, real and generated, are there
+    assert [width for width, _ in result.discriminator.filters] == [1, 2, 3, 4, 5, 6]
+    assert len(notes) == 3
+    assert "schedule.batch_size lowered from 64 to 40" in notes[0]
+    assert result.evaluation == TEXT.evaluation  # BLEU's references need not be as many
+    again, none = fitted(result, DataSizes(100, 6, 40, 5))
+    assert (again, none) == (result, [])
+
+
+def test_what_cannot_be_lowered_is_refused():
+    wide = dataclasses.replace(TEXT, discriminator=hp.DiscriminatorHParams(filters=((9, 2),)))
+    with pytest.raises(ConfigError, match=r"filters=\(\(9, 2\),\): none fits .* length 6"):
+        fitted(wide, DataSizes(100, 6, 40, 5))
+    density = dataclasses.replace(
+        TEXT,
+        discriminator=hp.DiscriminatorHParams(kind="density"),
+        training=hp.TrainingHParams(reward="likelihood_ratio", reward_min_nll=5.0, d_l2=0.0),
+    )
+    with pytest.raises(ConfigError, match=r"reward_min_nll=5.0: not below"):
+        fitted(density, DataSizes(100, 6, 40, 5))
