@@ -33,8 +33,10 @@ OUT = flags.DEFINE_string("out", None, "Folder for sweep.json and sweep.png of a
 
 def main() -> None:
     console = command_line.console()
-    if not all(WORKDIR.value):
+    if not WORKDIR.value or not all(WORKDIR.value):
         raise ConfigError(f"--workdir={','.join(WORKDIR.value)}: names no folder; give a run's")
+    if SWEEP.value and SAMPLES.value:
+        raise ConfigError(f"--samples={SAMPLES.value}: has no temperature; leave out --sweep")
     if SWEEP.value:
         temperatures = [sweep.temperature_of("temperatures", word) for word in TEMPERATURES.value]
         low = None if MIXTURE.value is None else sweep.temperature_of("mixture", MIXTURE.value)

@@ -42,12 +42,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         (16, 50),
         (32, 50),
     )  # of a text_cnn, like softmax_head: (width, number)
-    config.discriminator.dropout_rate = 0.3
+    config.discriminator.dropout_rate = 0.5
     config.discriminator.softmax_head = False  # two output units, as in the original code
 
     config.training = ml_collections.ConfigDict()
     config.training.mle_learning_rate = 0.005  # of Adam, like the next two rates
-    config.training.mle_dropout_rate = 0.3  # of the features before the output layer
+    config.training.mle_dropout_rate = 0.5  # of the features before the output layer
     config.training.g_learning_rate = 0.002
     config.training.d_learning_rate = 0.005
     config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
@@ -57,8 +57,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.reward = "likelihood_ratio"
     # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
     # which nothing more is gained.
-    config.training.reward_entropy = 0.6
-    config.training.reward_min_nll = 1.5
+    config.training.reward_entropy = 0.8
+    config.training.reward_min_nll = 0.0
     config.training.reward_per_token = False  # as if all sequences were of one length
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
@@ -69,7 +69,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64
-    config.schedule.g_pretrain_epochs = 20
+    config.schedule.g_pretrain_epochs = 10
     config.schedule.d_pretrain_steps = 60  # each: d_samples fresh negatives, d_epochs passes
     config.schedule.rounds = 30
     config.schedule.g_steps = 5  # a round

@@ -95,27 +95,53 @@ def test_again_says_finished(finished, environment):
     assert "finished" in result.stdout
 
 
+def test_an_evaluation(finished, environment, tmp_path):
+    workdir, _ = finished
+    flags = [f"--workdir={workdir}", "--num=50", "--lm_epochs=1"]
+    result = run(environment, "evaluate.py", *flags, f"--samples={workdir}/samples.txt")
+    assert result.returncode == 0, result.stderr
+    content = json.loads((workdir / "evaluation.json").read_text())
+    metrics = {row["name"]: row["metrics"] for row in content["rows"]}
+    names = ["real, held out", "real, training", "MLE", "SeqGAN", "samples.txt"]
+    assert list(metrics) == names
+    for name in names:
+        assert name in result.stdout
+    assert f"{metrics['SeqGAN']['nll_test']:.3f}" in result.stdout
+    # Maximum likelihood learnt something: below the untrained model's ln 200 = 5.30.
+    assert metrics["MLE"]["nll_test"] < 5.1
+    floor = metrics["real, held out"]["nll_oracle"]
+    assert all(metrics[name]["nll_oracle"] > floor for name in ("MLE", "SeqGAN", "samples.txt"))
+    for flag, words in (
+        (f"--samples={tmp_path}/nothing.txt", "nothing.txt: no such file"),
+        ("--num=1", "--num=1: must be in 2.."),
+    ):
+        wrong = run(environment, "evaluate.py", *flags, flag)
+        assert (wrong.returncode, words in wrong.stderr) == (2, True), wrong.stderr
+
+
 def test_a_sweep_over_temperatures(finished, environment, tmp_path):
     workdir, _ = finished
-    flags = [f"--runs={workdir}", "--temperatures=1,0.5", "--mixture=0.5", f"--out={tmp_path}/out"]
-    result = run(environment, "sweep.py", *flags)
+    flags = [f"--workdir={workdir}", "--sweep=temperature", "--temperatures=1,0.5"]
+    flags += ["--mixture=0.5", f"--out={tmp_path}/out"]
+    result = run(environment, "evaluate.py", *flags)
     assert result.returncode == 0, result.stderr
     assert "KL(G||oracle)" in result.stdout
-    points = json.loads((tmp_path / "out" / "sweep.json").read_text())["curves"]
-    assert [point["temperature"] for point in points["run"]] == [1.0, 0.5]
-    sharp, broad = points["run"][1], points["run"][0]
-    assert sharp["entropy"] < broad["entropy"]
-    assert len(points["mixture"]) > 1
+    curves = json.loads((tmp_path / "out" / "sweep.json").read_text())["curves"]
+    points = {curve["name"]: curve["points"] for curve in curves}
+    assert list(points) == ["run MLE", "run SeqGAN", "mixture"]
+    broad, sharp = points["run SeqGAN"]
+    assert (broad["temperature"], sharp["temperature"]) == (1.0, 0.5)
+    assert sharp["metrics"]["entropy"] < broad["metrics"]["entropy"]
     assert (tmp_path / "out" / "sweep.png").read_bytes().startswith(b"\x89PNG")
+    sweep = json.loads((workdir / "evaluation.json").read_text())["sweep"]
+    assert [curve["name"] for curve in sweep["curves"]] == ["MLE", "SeqGAN"]
     for flag, words in (
-        ("--temperatures=1,cold", "--temperatures=cold"),
-        ("--temperatures=0", "must be a number above 0"),
-        ("--temperatures=1,nan", "--temperatures=nan"),
-        (f"--runs={workdir},{workdir}", "different last names"),
-        ("--mixture=-1", "--mixture=-1"),
-        (f"--runs={tmp_path}/nothing", "no run there"),
+        ("--temperatures=1,cold", "--temperatures=cold: must be a number above 0"),
+        ("--mixture=-1", "--mixture=-1: must be a number above 0"),
+        (f"--workdir={tmp_path}/nothing", "no run there"),
+        ("--sweep=heat", "--sweep=heat"),
     ):
-        wrong = run(environment, "sweep.py", *flags, flag)
+        wrong = run(environment, "evaluate.py", *flags, flag)
         assert (wrong.returncode, words in wrong.stderr) == (2, True), wrong.stderr
 
 

@@ -459,5 +459,5 @@ def test_settings_of_data_are_checked(data, message):
 
 def test_sizes_of_files_are_not_known_beforehand():
     assert HParams().sizes == (5000, 20, 10_000, 10_000)
-    with pytest.raises(ConfigError, match="data.kind='text': sizes are known once"):
+    with pytest.raises(ConfigError, match=r"data\.kind='text': sizes are known once"):
         _ = from_mapping(HParams, {"data": {"kind": "text"}}).sizes
