@@ -67,8 +67,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.reward = "likelihood_ratio"
     # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
     # which nothing more is gained.
-    config.training.reward_entropy = 0.8
-    config.training.reward_min_nll = 0.0
+    config.training.reward_entropy = 0.6
+    config.training.reward_min_nll = 4.5
     config.training.reward_per_token = False  # as if all sequences were of one length
     config.training.baseline = "prefix"  # none, batch_mean, leave_one_out, moving_average
     config.training.baseline_decay = 0.9  # of the moving average
@@ -81,7 +81,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.schedule.batch_size = 64
     config.schedule.g_pretrain_epochs = 16
     config.schedule.d_pretrain_steps = 60  # each: d_samples fresh negatives, d_epochs passes
-    config.schedule.rounds = 20
+    config.schedule.rounds = 15
     config.schedule.g_steps = 5  # a round
     config.schedule.d_steps = 1  # a round
     config.schedule.d_epochs = 1  # passes over each d-step's sequences

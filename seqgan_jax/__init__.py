@@ -11,6 +11,7 @@ from seqgan_jax.methods.seqgan import (
     update_rollout_policy,
 )
 from seqgan_jax.methods.state import TrainState, init_state
+from seqgan_jax.metrics.bleu import bleu, self_bleu
 from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
@@ -20,7 +21,14 @@ from seqgan_jax.search.likelihood_ratio import likelihood_ratio_reward
 from seqgan_jax.search.rewards import constant_reward, discriminator_reward, random_reward
 from seqgan_jax.search.rollout import action_values
 from seqgan_jax.search.sampling import draw_token, sample
-from seqgan_jax.types import LabelledBatch, LanguageModel, Reward, Samples, SequenceClassifier
+from seqgan_jax.types import (
+    LabelledBatch,
+    LanguageModel,
+    Reward,
+    Samples,
+    SequenceClassifier,
+    Sequences,
+)
 from seqgan_jax.version import __version__
 
 __all__ = [
@@ -33,10 +41,12 @@ __all__ = [
     "Reward",
     "Samples",
     "SequenceClassifier",
+    "Sequences",
     "TrainState",
     "TrainingHParams",
     "__version__",
     "action_values",
+    "bleu",
     "constant_reward",
     "density",
     "discriminator_loss",
@@ -57,6 +67,7 @@ __all__ = [
     "pretrain_generator_step",
     "random_reward",
     "sample",
+    "self_bleu",
     "seqgan",
     "text_cnn",
     "update_rollout_policy",

@@ -5,6 +5,7 @@ import re
 
 import jax
 import numpy as np
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -12,7 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_python_blocks_run(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names: dict = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
@@ -21,6 +22,9 @@ def test_python_blocks_run(capsys):
     # The reward in the README by hand: the share of token 7 in finished sequences.
     shares = (np.asarray(names["real"].tokens) == 7).mean(axis=1)
     np.testing.assert_allclose(names["values"][:, -1], shares, rtol=1e-6)
+    # [5, 3, 9, 1] against [5, 3, 2] and [7, 5, 3]: 2 of 4 words, 1 of 3 pairs, not too short.
+    assert names["repetition"][0] == pytest.approx(np.sqrt(2 / 4 * 1 / 3))
+    assert names["quality"] == pytest.approx([1.0, 1.0, 1.0])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(names["metrics"]))
 
 

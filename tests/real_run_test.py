@@ -61,7 +61,7 @@ def text_settings(text_file):
 
 
 @pytest.fixture(scope="module")
-def text_run(text_settings, tmp_path_factory, request):
+def text_run(text_settings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "text"
     return folder, run(text_settings, folder)
 
@@ -125,7 +125,7 @@ def test_a_run_needs_its_source_only_once(text_run, text_settings, tmp_path, tex
         assert "finished" in run(text_settings, folder)
         assert trained.draw(trained.read(str(folder)), number=2).tokens.shape == (2, 4)
         text_file.write_bytes(text.replace(b"a b c", b"a b d"))
-        with pytest.raises(DataError, match="changed since the run in .* began"):
+        with pytest.raises(DataError, match=r"changed since the run in .* began"):
             run(text_settings, folder)
     finally:
         text_file.write_bytes(text)

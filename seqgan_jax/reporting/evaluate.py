@@ -70,7 +70,7 @@ class Evaluation:
     def __init__(self, folder: str, options: Options, console: rich.console.Console) -> None:
         self._options, self._console = options, console
         self._models = evaluation_models.models(folder)
-        self.experiment = experiment.build(workdir.read_hparams(folder), folder)
+        self.experiment = experiment.reopened(workdir.read_hparams(folder), folder)
         self.number = evaluation_models.number_of_samples(self.experiment, options.num)
         self._file = None if options.samples is None else self._read(options.samples)
         self._measures = Measures(self.experiment)

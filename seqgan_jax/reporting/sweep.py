@@ -150,7 +150,7 @@ class Sweep:
                     f"--workdir: {folder} is on other data than {folders[0]} ({found[0]}); "
                     "sweep runs on one set of data together"
                 )
-        self.experiment = experiment.build(first.hparams, folders[0])
+        self.experiment = experiment.reopened(first.hparams, folders[0])
         self.number = evaluation_models.number_of_samples(self.experiment, num)
         self._seed, self._measures = seed, Measures(self.experiment)
         self.axes = ON_REAL if self.experiment.oracle is None else ON_ORACLE

@@ -120,7 +120,24 @@ def build(hparams: HParams, folder: str, progress: Progress | None = None) -> Ex
     """
     if isinstance(hparams.data, OracleDataHParams):
         return _on_oracle(hparams, hparams.data)
-    dataset = real_data.load(hparams.data, folder, progress)
+    return _on_dataset(hparams, real_data.load(hparams.data, folder, progress))
+
+
+def reopened(hparams: HParams, folder: str) -> Experiment:
+    """The experiment of a run that has begun.
+
+    Real data are those in its folder, whatever became of the files that they were read from.
+
+    Raises:
+      ConfigError: as of `build`.
+      DataError: the encoded data in the folder are missing or damaged.
+    """
+    if isinstance(hparams.data, OracleDataHParams):
+        return _on_oracle(hparams, hparams.data)
+    return _on_dataset(hparams, real_data.kept(folder))
+
+
+def _on_dataset(hparams: HParams, dataset: Dataset) -> Experiment:
     sizes = sizes_of(dataset)
     hparams, lowered = fitted(hparams, sizes)
     models = build_models(hparams, dataset.codec)
