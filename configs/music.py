@@ -19,7 +19,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.seed = 0  # of the split
     config.data.seconds_per_step = 0.4  # one symbol each: the paper's
     config.data.length = 32  # T, steps a sequence: the paper's
-    config.data.stride = 16  # steps from one sequence of a melody to the next: below T they overlap
+    # Steps from one sequence of a melody to the next: below T they overlap, but for test data.
+    config.data.stride = 16
 
     config.model = ml_collections.ConfigDict()
     config.model.cell = "lstm"  # or gru

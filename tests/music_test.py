@@ -110,9 +110,9 @@ def test_files_are_split_whole(tmp_path, number, fraction, held_out):
     assert len(test) == held_out
     assert train.isdisjoint(test)
     assert train | test == set(range(1, number + 1))
-    # All windows of each: 8 + i steps have 5 + i of them.
-    for side, tunes in ((dataset.train, train), (dataset.test, test)):
-        assert len(side.tokens) == sum(5 + first - 1 for first in tunes)
+    # All windows of each to train on: 8 + i steps have 5 + i of them. To test, those apart.
+    assert len(dataset.train.tokens) == sum(5 + first - 1 for first in train)
+    assert len(dataset.test.tokens) == sum((8 + first - 1) // 4 for first in test)
 
 
 def test_the_seed_decides_the_split(tmp_path):

@@ -72,14 +72,14 @@ def test_a_run_on_text_tells_of_its_data_and_leaves_readable_samples(text_run):
     assert "1 of 62 lines of the file without a token" in told
     assert "1 of 62 lines of the file of more than max_length=5 tokens: dropped" in told
     assert "schedule.d_samples lowered from 500 to 48" in told
-    assert "real held-out data" in told
+    assert "real data" in told
     lines = (folder / "samples.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 9
     assert {word for line in lines for word in line.split()} <= set("abcde") | {"<unk>", "<pad>"}
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     last = metrics[-1]
     assert {f"{b}_{n}" for b in ("bleu", "self_bleu") for n in (2, 3, 4, 5)} <= last.keys()
-    assert {"bleu_4_heldout", "self_bleu_4_heldout", "mean_length", "nll_test"} <= last.keys()
+    assert {"bleu_4_real", "self_bleu_4_real", "mean_length", "nll_test"} <= last.keys()
     assert "nll_oracle" not in last
     # Four sentences, each of probability 1/4: ln 4 nats in 3 tokens, the end among them; learnt.
     pretrained = metrics[5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -37,8 +38,9 @@ def load_music(settings: MusicDataHParams, progress: Progress | None = None) -> 
       progress: called with the share of the files that has been read.
 
     Returns:
-      Windows of `length` steps, one every `stride`, those of rests alone left out; the files come
-      in the order of their names. All masks are True.
+      Windows of `length` steps, those of rests alone left out; the files come in the order of their
+      names. Training windows begin every `stride` steps; test windows do not overlap, or each would
+      stand in part among the others. All masks are True.
 
     Raises:
       DataError: no path, nothing to read at one of them, no window on one of the sides, or mido is
@@ -64,7 +66,8 @@ def load_music(settings: MusicDataHParams, progress: Progress | None = None) -> 
         num_known = sum(melody.tokens.tobytes() in known for melody in test)
         if num_known:
             notes.append(f"{num_known:,} of {len(test):,} test melodies are training melodies too.")
-    return Dataset(_joined(train), _joined(test), PitchCodec(settings.seconds_per_step), (*notes,))
+    apart = [_apart(melody, settings) for melody in test]
+    return Dataset(_joined(train), _joined(apart), PitchCodec(settings.seconds_per_step), (*notes,))
 
 
 def _counted(progress: Progress | None, total: int) -> Callable[[], None]:
@@ -183,6 +186,13 @@ def _split(
         [melody for number, melody in enumerate(melodies) if number not in held_out],
         [melody for number, melody in enumerate(melodies) if number in held_out],
     )
+
+
+def _apart(melody: _Melody, settings: MusicDataHParams) -> _Melody:
+    """The melody with windows that do not overlap; the first begins with a note, so there is one."""
+    stride = max(settings.stride, settings.length)
+    cut = _windows(melody.tokens, dataclasses.replace(settings, stride=stride))
+    return melody._replace(windows=cut[np.any(cut != REST, axis=1)])
 
 
 def _joined(melodies: list[_Melody]) -> Sequences:

@@ -59,14 +59,15 @@ def _quality_diversity(part: Part, keys: tuple[str, str]) -> bytes:
                 look["label"] = f"{group.name}: {name}" if several else name
                 _draw_sweep(axes, points, look)
                 drawn.append(points)
-    real = real_metrics(part)
+    # Training sequences are to the held-out ones what a perfect generator's samples would be.
+    real = real_metrics(part, "test" if "nll_oracle" in keys else "train")
     # The oracle is the model that real data come from: its NLL_test is its own NLL.
     level = {"nll_test": real["nll_oracle"].mean} if "nll_oracle" in real else {}
     level |= {key: each.mean for key, each in real.items()}
     if all(key in level for key in keys):
         axes.plot(
             level[keys[0]], level[keys[1]], "*", color="black", markersize=14, linestyle="none",
-            label="real, held-out data",
+            label="real data",
         )  # fmt: skip
     axes.set_xlabel(_axis(keys[0]), fontsize=9)
     axes.set_ylabel(_axis(keys[1]), fontsize=9)

@@ -68,10 +68,14 @@ def together(group: Group, key: str) -> dict[int, Spread]:
 
 
 def real_level(part: Part, key: str) -> float | None:
-    """What real, held-out data have; of likelihoods the oracle's own, where there is one."""
+    """What real data have; of likelihoods the oracle's own, where there is one."""
     for group in part.groups:
         for line in reversed(group.runs[0].lines):
-            for name in (f"{key}_heldout", *([_FLOOR] if (key,) in _LIKELIHOODS else [])):
+            for name in (
+                f"{key}_real",
+                f"{key}_heldout",
+                *([_FLOOR] if (key,) in _LIKELIHOODS else []),
+            ):
                 if name in line:
                     return float(line[name])
     return None

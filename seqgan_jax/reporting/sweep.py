@@ -130,7 +130,8 @@ class Sweep:
       number: sequences drawn at each temperature.
       axes: the metrics of diversity and of quality.
       models: of each folder.
-      real: metrics of held-out data; of an oracle, `nll_test` is its own: no model has less.
+      real: metrics of training data (copies: of held-out ones); of an oracle, of held-out data, and
+        `nll_test` is its own: no model has less.
 
     Raises:
       ConfigError: one of them holds no run, no checkpoint, or is on other data than the first; or
@@ -237,10 +238,9 @@ class Sweep:
         if self.experiment.oracle is not None:
             floor = self._measures.oracle(test)["nll_oracle"]
             return {"nll_oracle": floor, "nll_test": floor, "entropy": floor} | copied
-        scorer = self._measures.scorer
-        few = evaluation_models.chosen(test, self.number, self._seed, "test")
-        length = {"mean_length": scorer.mean_length(test)}
-        return scorer.held_out_bleu() | scorer.self_bleu(few) | length | copied
+        # What a perfect generator would give: as many draws of what the held-out ones are held to.
+        few = evaluation_models.chosen(self._measures.train, self.number, self._seed, "train")
+        return self._of_samples(few) | copied
 
 
 def _mix(share: float, pair: Sequence[float]) -> float:

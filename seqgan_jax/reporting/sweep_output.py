@@ -29,7 +29,7 @@ class Swept(NamedTuple):
     """Curves of generators on one set of data."""
 
     axes: tuple[str, str]  # the metrics of diversity and of quality
-    real: Metrics  # of held-out data
+    real: Metrics  # of an oracle's held-out data, or of real training data
     curves: dict[str, list[Point]]
 
 
@@ -70,7 +70,7 @@ def table(swept: Swept, quality: float | None) -> rich.table.Table:
             cells += [f"{value:.3f}" for value in distances]
         result.add_row(name, temperature, *cells)
 
-    row("real, held out", "-", swept.real)
+    row(_real_name(swept), "-", swept.real)
     for name, curve in swept.curves.items():
         result.add_section()
         for point in curve:
@@ -200,12 +200,17 @@ def _draw_curves(axes: matplotlib.axes.Axes, swept: Swept, told: bool) -> None:
 
 def _draw_real(axes: matplotlib.axes.Axes, swept: Swept) -> None:
     x, y = swept.axes
+    on_oracle = "nll_oracle" in swept.real
     axes.plot(
         swept.real[x], swept.real[y], "*", color=style.REAL_COLOUR, markersize=13,
-        linestyle="none", label="the oracle itself" if "nll_oracle" in swept.real else REAL["test"],
+        linestyle="none", label="the oracle itself" if on_oracle else _real_name(swept),
     )  # fmt: skip
 
 
 def _group(name: str) -> str:
     """A curve's name without its run's last number."""
     return re.sub(r"[-_]\d+(?= |$)", "", name)
+
+
+def _real_name(swept: Swept) -> str:
+    return REAL["test" if "nll_oracle" in swept.real else "train"]

@@ -77,10 +77,12 @@ def _rows(run: Run, group: Group) -> list[Row]:
     rows = [Row(*names[phase], _renamed(line)) for phase, line in last.items()]
     if last:
         limits = list(last.values())[-1]
-        real = {k.removesuffix("_heldout"): v for k, v in limits.items() if k.endswith("_heldout")}
-        if "nll_oracle_floor" in limits:
-            real["nll_oracle"] = limits["nll_oracle_floor"]
-        rows.append(Row(REAL["test"], "test", _renamed(real)))
+        for source, suffix in (("test", "_heldout"), ("train", "_real")):
+            real = {k.removesuffix(suffix): v for k, v in limits.items() if k.endswith(suffix)}
+            if source == "test" and "nll_oracle_floor" in limits:
+                real["nll_oracle"] = limits["nll_oracle_floor"]
+            if real:
+                rows.append(Row(REAL[source], source, _renamed(real)))
     return rows
 
 

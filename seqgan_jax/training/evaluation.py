@@ -38,7 +38,10 @@ class Evaluator:
         codec = experiment.codec
         self._scorer = Scorer(train, test, codec.end_token, codec.unknown_token)
         # Self-BLEU compares equal numbers of samples and of real sequences.
-        self._num_scored = min(_SCORED, self._num_samples, len(test.tokens))
+        self._num_scored = min(_SCORED, self._num_samples, len(train.tokens))
+        # Training sequences are to the held-out ones what a perfect generator's samples would be.
+        rows = np.random.default_rng(0).permutation(len(train.tokens))[: self._num_scored]
+        self._few_real = Sequences(*(leaf[rows] for leaf in train))
         if experiment.oracle is not None:
             self._nll_oracle = jax.jit(
                 functools.partial(
@@ -54,7 +57,7 @@ class Evaluator:
 
     @functools.cached_property
     def limits(self) -> dict[str, float]:
-        """What real data have: copying, and the oracle's own NLL (floor) or else BLEU.
+        """What real data have: copies among held-out ones, and the oracle's own NLL, or BLEU.
 
         Beside the floor the ceiling, uniform tokens' NLL. Measured when first asked for, so that
         training need not wait.
@@ -62,9 +65,8 @@ class Evaluator:
         experiment = self._experiment
         copied = {"copied_heldout": self._copied(*self._test)}
         if experiment.oracle is None:
-            few = Sequences(*(leaf[: self._num_scored] for leaf in self._test))
-            real = self._scorer.held_out_bleu() | self._scorer.self_bleu(few)
-            return copied | {f"{name}_heldout": value for name, value in real.items()}
+            real = self._scorer.bleu(self._few_real) | self._scorer.self_bleu(self._few_real)
+            return copied | {f"{name}_real": value for name, value in real.items()}
         # Held-out data are the oracle's own samples: no others need be drawn.
         test = Samples(*(leaf[: self._num_samples] for leaf in experiment.test))
         key = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"ceiling"))

@@ -108,11 +108,14 @@ def table(lines: Sequence[Line]) -> rich.table.Table:
         return result
     limits = everything[-1]
     real = {
-        key: limits[f"{key}_heldout"] for key in _COLUMNS.values() if f"{key}_heldout" in limits
+        key: limits[name]
+        for key in _COLUMNS.values()
+        for name in (f"{key}_real", f"{key}_heldout")
+        if name in limits
     }
     if on_oracle:
         real["nll_oracle"] = limits["nll_oracle_floor"]
-    row("real data (floor)" if on_oracle else "real held-out data", real)
+    row("real data (floor)" if on_oracle else "real data", real)
     if pretrain:
         row(f"after MLE, epoch {pretrain[-1]['epoch']}", pretrain[-1])
     if rounds:
@@ -159,10 +162,10 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
             values = [line.get(name, float("nan")) for line in everything]
             if name in limits:
                 axes.plot(place, values, style, color=colour, marker="o", markersize=3, label=label)
-            if f"{name}_heldout" in limits and name != "copied":
+            if f"{name}_real" in limits:
                 axes.axhline(
-                    limits[f"{name}_heldout"], color=colour, linewidth=1, dashes=(1.0, 2.0),
-                    label=f"{label} of real held-out data",
+                    limits[f"{name}_real"], color=colour, linewidth=1, dashes=(1.0, 2.0),
+                    label=f"{label} of real data",
                 )  # fmt: skip
         for name, label, dashes in (
             ("nll_oracle_floor", "floor: oracle's own samples", (5.0, 1.0)),
