@@ -189,7 +189,7 @@ def _split(
 
 
 def _apart(melody: _Melody, settings: MusicDataHParams) -> _Melody:
-    """The melody with windows that do not overlap; the first begins with a note, so there is one."""
+    """The melody cut without overlap; the first window begins with a note, so there is one."""
     stride = max(settings.stride, settings.length)
     cut = _windows(melody.tokens, dataclasses.replace(settings, stride=stride))
     return melody._replace(windows=cut[np.any(cut != REST, axis=1)])
