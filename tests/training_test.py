@@ -147,7 +147,7 @@ def test_writes_all_files(uninterrupted):
 def test_limits_are_those_of_the_oracle(uninterrupted):
     """Uniform tokens' NLL, computed here from the oracle's own conditional distributions."""
     folder, _ = uninterrupted
-    oracle = experiment.build_oracle(TINY)
+    oracle = experiment.build_oracle(TINY.data)
     # Exact over all 12^4 sequences would be 20,736 rows: small enough.
     grid = np.stack(np.meshgrid(*[np.arange(12)] * 4, indexing="ij"), -1).reshape(-1, 4)
     exact = -np.asarray(log_probs(oracle.language_model, oracle.params, grid.astype(np.int32)))

@@ -152,8 +152,9 @@ def read_together(keys: Collection[str]) -> list[str]:
     if any(key.startswith("bleu_") for key in keys):
         found.append(
             "BLEU never without self-BLEU: samples all alike can have a high BLEU. Read self-BLEU "
-            "of the same order beside it, and both against real, held-out data. BLEU of real, "
-            "held-out data is leave-one-out: each test sequence against all others of them."
+            "of the same order beside it, and both against real training data, which a perfect "
+            "generator would resemble. BLEU of real, held-out data is leave-one-out: each test "
+            "sequence against all others, which may be its neighbours in one source."
         )
     if "lm_score" in keys:
         found.append(

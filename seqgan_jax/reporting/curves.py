@@ -39,8 +39,8 @@ def pictures(part: Part, suffix: str = "") -> list[Picture]:
         ),
         *_picture(
             part, _BLEUS, f"bleu{suffix}.png", "Learning curves: BLEU beside self-BLEU",
-            "BLEU is quality; self-BLEU far above real data is lack of variety. Both against "
-            "themselves in real, held-out data (dotted)." + ends,
+            "BLEU is quality; self-BLEU far above real data is lack of variety. Dotted: of real "
+            "training data, which a perfect generator would resemble." + ends,
         ),
     ]  # fmt: skip
 
@@ -126,7 +126,7 @@ def _draw(axes: matplotlib.axes.Axes, part: Part, key: str) -> None:
                 axes.plot(list(rest), list(rest.values()), color=look["color"], linewidth=0.7)
     level = real_level(part, key)
     if level is not None:
-        words = "real, held-out data"
+        words = "real data"
         axes.axhline(level, color=style.REAL_COLOUR, linewidth=1.2, dashes=(1, 1.5), label=words)
     axes.axvline(
         _epochs(part), color="0.55", linewidth=1.0, dashes=(6, 2), label="end of maximum likelihood"
