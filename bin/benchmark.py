@@ -2,7 +2,7 @@
 
 Beside the machine's limits, measured too, and the plain reference in tests/plain_reference.py.
 With --scaling: what doubling each size costs. With --json=FILE: beside the last run saved there.
-With --bleu: self-BLEU instead, beside NLTK's; a minute or two.
+With --bleu: self-BLEU instead, beside NLTK's; a minute or two. With --loading: a large text file.
 """
 
 import importlib
@@ -12,7 +12,8 @@ import sys
 import jax
 from absl import flags
 
-from seqgan_jax.benchmark import bleu, limits, report, scaling
+from seqgan_jax.benchmark import bleu, limits, loading, report, scaling
+from seqgan_jax.data import cache, text
 from seqgan_jax.training import command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -23,6 +24,7 @@ PHASES = flags.DEFINE_list("phases", [], f"Some of: {','.join(report.PHASES)}. D
 JSON = flags.DEFINE_string("json", None, "File that runs are saved in, and compared with.")
 SCALING = flags.DEFINE_bool("scaling", False, "Double T, N, V, B and H in turn instead.")
 BLEU = flags.DEFINE_bool("bleu", False, "Self-BLEU beside NLTK's instead.")
+LOADING = flags.DEFINE_bool("loading", False, "Reading a million lines of text instead.")
 RUNS = flags.DEFINE_integer("runs", 5, "Each figure is the median of so many.", lower_bound=1)
 
 
@@ -30,8 +32,11 @@ def main() -> None:
     hparams, console = command_line.read_config(), command_line.console()
     # Compile seconds are those of a first time.
     jax.config.update("jax_enable_compilation_cache", False)
-    if BLEU.value:
-        for line in bleu.lines():
+    if BLEU.value or LOADING.value:
+        others = (
+            loading.lines(text.load_text, cache.load_or_read) if LOADING.value else bleu.lines()
+        )
+        for line in others:
             console.print(line, highlight=False)
         return
     if SCALING.value:

@@ -18,7 +18,7 @@ PREFIX = flags.DEFINE_string("prefix", "", "Beginning that every sequence contin
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Divides the logits; below 1 sharpens.")
 TOP_K = flags.DEFINE_integer("top_k", None, "Draw from the k likeliest tokens only.")
 TOP_P = flags.DEFINE_float("top_p", None, "Draw from the nucleus of this probability only.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the draw.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the draw.", lower_bound=0, upper_bound=2**32 - 1)
 PRETRAINED = flags.DEFINE_bool("pretrained", False, "Draw from the state after maximum likelihood.")
 OUT = flags.DEFINE_string(
     "out", None, "File to write, or, of melodies, folder for MIDI. Default: standard output."

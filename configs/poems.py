@@ -1,6 +1,9 @@
-"""Chinese quatrains.
+"""Chinese quatrains of 20 characters (arXiv 1609.05473, section 5.2).
 
-python bin/train.py --config=configs/poems.py --config.data.path=FILE
+  python bin/train.py --config=configs/poems.py --config.data.path=FILE
+A poem a line; punctuation and spaces are left out, other lengths dropped.
+
+  --config=configs/poems.py:smoke   every phase, small
 """
 
 import ml_collections
@@ -29,7 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.min_length = 20  # tokens a line; shorter lines are dropped
     # Longer lines are dropped, or cut. If min_length = max_length, there is no end token.
     config.data.max_length = 20
-    config.data.too_long = "drop"  # or cut
+    config.data.too_long = "drop"  # or cut, without an end token
     config.data.tokens_per_line = 5  # as samples are shown: 0 for one line each
 
     config.model = ml_collections.ConfigDict()

@@ -1,6 +1,12 @@
-"""Sequences from any text file, such as the captions of Image COCO.
+"""Any text file, one sequence a line; tuned on the captions of Image COCO.
 
-python bin/train.py --config=configs/text.py --config.data.path=FILE
+  python bin/train.py --config=configs/text.py --config.data.path=FILE
+With image_coco.txt and --config.data.test_path=test_coco.txt: about 18 minutes on 2 busy cores; at
+temperature 1 BLEU-2 .791, BLEU-5 .247 at a self-BLEU-5 of .542 (5,000 samples), docs/results.md.
+
+  --config.data.level=word --config.data.lowercase=True   prose: punctuation apart, small letters
+  --config.data.level=character --config.data.max_length=80 --config.training.reward_min_nll=0.8
+  --config=configs/text.py:smoke                          every phase, small
 """
 
 import ml_collections
@@ -29,7 +35,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.data.min_length = 1  # tokens a line; shorter lines are dropped
     # Longer lines are dropped, or cut. If min_length = max_length, there is no end token.
     config.data.max_length = 35
-    config.data.too_long = "drop"  # or cut
+    config.data.too_long = "drop"  # or cut, without an end token
     config.data.tokens_per_line = 0  # as samples are shown: 0 for one line each
 
     config.model = ml_collections.ConfigDict()

@@ -64,7 +64,7 @@ class DiscriminatorHParams(Checked):
 
 @dataclasses.dataclass(frozen=True)
 class TrainingHParams(Checked):
-    """What the pure training steps need to know; the defaults are the paper's."""
+    """What the pure training steps need to know; the defaults are the paper's, or turn off."""
 
     mle_learning_rate: float = field(0.01, above=0.0)
     mle_dropout_rate: float = field(0.0, at_least=0.0, below=1.0)

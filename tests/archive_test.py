@@ -152,6 +152,12 @@ def test_a_file_larger_than_the_bound_is_refused(tmp_path, kind, monkeypatch):
     path = packed(tmp_path, kind, {"a.mid": b"", "b.mid": bytes(100_001)})
     with pytest.raises(DataError, match=r"b\.mid: larger than 100,000 bytes"):
         list(members(path))
+    # The others can be had all the same.
+    path = packed(tmp_path, kind, {"a.mid": b"a", "b.mid": bytes(100_001), "c.mid": b"c"})
+    (_, first), (name, load), (_, last) = members(path).loaders
+    assert (first(), name, last()) == (b"a", "b.mid", b"c")
+    with pytest.raises(DataError, match=r"b\.mid: larger than 100,000 bytes"):
+        load()
 
 
 @pytest.mark.parametrize("kind", KINDS)

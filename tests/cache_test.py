@@ -222,17 +222,21 @@ def test_the_key_is_that_of_contents_and_settings(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(contents)
     one, two, other = (str(tmp_path / name) for name in ("one", "two", "other"))
     settings = TextDataHParams(path=one)
-    key = content_key([one], settings)
+    key = content_key([[one]], settings)
     assert len(key) == 64
-    assert key == content_key([two], TextDataHParams(path=two))
-    assert key != content_key([other], settings)
-    assert key != content_key([one, two], dataclasses.replace(settings, test_path=two))
-    assert content_key([one, other], settings) != content_key([other, one], settings)
-    assert key != content_key([one], dataclasses.replace(settings, seed=1))
+    assert key == content_key([[two]], TextDataHParams(path=two))
+    assert key != content_key([[other]], settings)
+    assert key != content_key([[one], [two]], dataclasses.replace(settings, test_path=two))
+    # The files and their order are the same: what counts is on which side the second stands.
+    sides = ([[one], [other]], [[other], [one]], [[one, other]], [[one, other], []])
+    assert len({content_key(each, settings) for each in sides}) == 4
+    one_test, two_test = ([[one, other], [two]], [[one], [other, two]])
+    assert content_key(one_test, settings) != content_key(two_test, settings)
+    assert key != content_key([[one]], dataclasses.replace(settings, seed=1))
     monkeypatch.setattr(cache_module, "_FORMAT", 0)
-    assert key != content_key([one], settings)
+    assert key != content_key([[one]], settings)
 
 
 def test_the_key_of_a_missing_file(tmp_path):
     with pytest.raises(DataError, match="gone: no such file"):
-        content_key([str(tmp_path / "gone")], TextDataHParams())
+        content_key([[str(tmp_path / "gone")]], TextDataHParams())

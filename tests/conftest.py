@@ -22,10 +22,18 @@ def quick_compilation():
 
 
 @pytest.fixture(scope="session")
-def published_oracle_path():
-    """The original code's oracle; it is not part of the repository."""
-    folder = os.environ.get("SEQGAN_DATA") or _ROOT.parent / "shared" / "data"
-    path = pathlib.Path(folder) / "oracle" / "target_params_py3.pkl"
+def data_folder():
+    """Published data, which are not part of the repository."""
+    folder = pathlib.Path(os.environ.get("SEQGAN_DATA") or _ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no published data at {folder}; set SEQGAN_DATA to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_oracle_path(data_folder):
+    """The original code's oracle."""
+    path = data_folder / "oracle" / "target_params_py3.pkl"
     if not path.is_file():
         pytest.skip(f"no published oracle at {path}; set SEQGAN_DATA to the folder that holds it")
     return path

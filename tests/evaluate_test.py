@@ -173,7 +173,7 @@ def test_language_model_scores_are_of_the_right_pair(rows, text_run):
     assert metrics["reverse_lm_score"] != found["MLE"].metrics["reverse_lm_score"]
 
 
-def test_a_file_is_measured_on_equal_numbers(text_run, tmp_path):
+def test_a_file_is_measured_on_all_that_it_has(text_run, tmp_path):
     evaluation = Evaluation(text_run, Options(lm_epochs=0), quiet())
     assert evaluation.number == 24  # of 36 and 24
     train = sentences(evaluation, evaluation.experiment.train)
@@ -184,9 +184,10 @@ def test_a_file_is_measured_on_equal_numbers(text_run, tmp_path):
     console = quiet()
     options = Options(lm_epochs=0, samples=str(tmp_path / "mine.txt"))
     evaluation = Evaluation(text_run, options, console)
-    assert evaluation.number == len(lines) == 9
-    row = list(evaluation.rows())[-1]
-    assert (row.name, row.source) == ("mine.txt", "file")
+    assert evaluation.number == 24
+    *others, row = evaluation.rows()
+    assert [other.num_samples for other in others] == [24] * 4
+    assert (row.name, row.source, row.num_samples) == ("mine.txt", "file", len(lines))
     assert row.metrics["copied_sequences"] == pytest.approx(6 / 9)
     assert row.metrics["duplicates"] == pytest.approx(1 / 9)
     test = sentences(evaluation, evaluation.experiment.test)
@@ -195,12 +196,14 @@ def test_a_file_is_measured_on_equal_numbers(text_run, tmp_path):
     told = console.file.getvalue()
     assert "1 of 10 lines blank: skipped" in told
     assert "tokens unknown" in told
-    assert "9 sequences, so all else is measured on as many" in told
+    assert "mine.txt: measuring 9 sequences" in told
+    assert re.search(r"self-BLEU, distinct-n and backward BLEU .* equal numbers .* --num=9 ", told)
     # Of more than N, the first N.
-    options = options._replace(num=7)
-    assert list(Evaluation(text_run, options, quiet()).rows())[-1].metrics[
-        "copied_sequences"
-    ] == pytest.approx(6 / 7)
+    console = quiet()
+    *others, row = Evaluation(text_run, options._replace(num=7), console).rows()
+    assert {each.num_samples for each in (*others, row)} == {7}
+    assert row.metrics["copied_sequences"] == pytest.approx(6 / 7)
+    assert "equal numbers" not in console.file.getvalue()
 
 
 def test_an_oracle_judges_all(oracle_run, tmp_path):
@@ -219,7 +222,7 @@ def test_an_oracle_judges_all(oracle_run, tmp_path):
     mine = nlls(np.array([[1, 2, 3, 4], [5, 6, 7, 0], [11, 11, 11, 11]]))
     expected = (mine.sum() - mine[1, 3]) / 11  # the second is of three
     assert found["ids.txt"]["nll_oracle"] == pytest.approx(expected, rel=1e-5)
-    drawn = drawn_by(evaluation, trained.read(oracle_run), 3)
+    drawn = drawn_by(evaluation, trained.read(oracle_run), 32)
     assert found["SeqGAN"]["nll_oracle"] == pytest.approx(nlls(drawn.tokens).mean(), rel=1e-5)
 
 
@@ -311,6 +314,99 @@ def test_what_is_measured_is_kept_when_the_rest_fails(oracle_run, monkeypatch):
     assert names == ["real, held out", "real, training", "MLE", "SeqGAN"]
     assert "32 sequences each" in console.file.getvalue()
     assert f"{read(oracle_run)['rows'][3]['metrics']['nll_oracle']:.3f}" in console.file.getvalue()
+
+
+@pytest.fixture
+def measured(oracle_run, tmp_path):
+    """A run that has been evaluated, and a file of three sequences."""
+    shutil.copytree(oracle_run, tmp_path / "run")
+    (tmp_path / "run" / "evaluation.json").unlink(missing_ok=True)
+    (tmp_path / "ids.txt").write_text("1 2 3 4\n5 6 7\n11 11 11 11\n")
+    evaluate(str(tmp_path / "run"), Options(lm_epochs=0), quiet())
+    return str(tmp_path / "run"), Options(lm_epochs=0, samples=str(tmp_path / "ids.txt"))
+
+
+def rewrite(folder, **fields):
+    """Changes fields of every row."""
+    content = read(folder)
+    content["rows"] = [row | fields for row in content["rows"]]
+    (pathlib.Path(folder) / "evaluation.json").write_text(json.dumps(content))
+    return content["rows"]
+
+
+def measured_again(folder, options):
+    """Which rows are measured, with the number of their sequences, and what is said."""
+    console = quiet()
+    evaluate(folder, options, console)
+    told = console.file.getvalue()
+    found = re.findall(r"^(.*): measuring (\d+) sequences$", told, flags=re.MULTILINE)
+    return {name: int(number) for name, number in found}, told
+
+
+ALL = ("real, held out", "real, training", "MLE", "SeqGAN")
+
+
+def test_scoring_a_small_file_leaves_good_rows_alone(measured):
+    folder, options = measured
+    before = rewrite(folder, mark="before")
+    again, told = measured_again(folder, options)
+    assert again == {"ids.txt": 3}
+    *rows, row = read(folder)["rows"]
+    assert rows == before
+    assert (row["name"], row["num_samples"]) == ("ids.txt", 3)
+    assert "SeqGAN: kept as measured before, on 32 sequences" in told
+    assert re.search(r"comparable only at equal numbers of sequences: --num=3 ", told)
+    assert "ids.txt (3 sequences)" in told
+    # The file is measured every time, a row that is missing once, and all where N is asked for.
+    content = read(folder)
+    del content["rows"][2]
+    (pathlib.Path(folder) / "evaluation.json").write_text(json.dumps(content))
+    assert measured_again(folder, options)[0] == {"MLE": 32, "ids.txt": 3}
+    again, told = measured_again(folder, options._replace(num=3))
+    assert again == dict.fromkeys((*ALL, "ids.txt"), 3)
+    assert "equal numbers" not in told
+    assert {row["num_samples"] for row in read(folder)["rows"]} == {3}
+    # Those are too few to be kept.
+    assert measured_again(folder, options)[0] == {**dict.fromkeys(ALL, 32), "ids.txt": 3}
+
+
+def test_rows_of_another_seed_or_without_the_scores_asked_for_are_measured_again(measured):
+    folder, options = measured
+    everything = {**dict.fromkeys(ALL, 32), "ids.txt": 3}
+    assert measured_again(folder, options._replace(seed=1))[0] == everything
+    options = options._replace(seed=1, lm_epochs=1)
+    again, told = measured_again(folder, options)
+    assert again == everything
+    assert told.count("training sequences: training a language model") == 1
+    assert measured_again(folder, options)[0] == {"ids.txt": 3}
+    # Without a file of samples all is measured, as ever.
+    options = Options(lm_epochs=0, seed=1)
+    assert measured_again(folder, options)[0] == dict.fromkeys(ALL, 32)
+
+
+def test_no_row_is_replaced_by_one_of_fewer_unless_asked(measured):
+    folder, options = measured
+    evaluate(folder, options, quiet())
+    before = rewrite(folder, num_samples=50, seed=7)
+    again, told = measured_again(folder, options._replace(lm_epochs=1))
+    assert again == {}
+    assert read(folder)["rows"] == before
+    assert "ids.txt: kept as measured before, on 50 sequences" in told
+    assert "training a language model" not in told  # no row needs the judge
+    assert measured_again(folder, Options(lm_epochs=0))[0] == {}
+    assert measured_again(folder, Options(lm_epochs=0, num=20))[0] == dict.fromkeys(ALL, 20)
+    assert [row["num_samples"] for row in read(folder)["rows"]] == [20, 20, 20, 20, 50]
+
+
+def test_rows_of_the_first_files_take_the_number_of_their_call(tmp_path):
+    row = {"name": "MLE", "source": "generator", "metrics": {"bleu_2": 0.5}}
+    content = {"version": 1, "num_samples": 10, "seed": 4, "rows": [row], "sweep": None}
+    (tmp_path / "evaluation.json").write_text(json.dumps(content))
+    file = EvaluationFile(str(tmp_path), "text", SIZES, 20, 0)
+    assert file.earlier("MLE", "generator") == {**row, "num_samples": 10, "seed": 4}
+    assert file.earlier("MLE", "pretrained") is None  # another model, once the run went on
+    file.add(Row("mine", "file", {}, 3))
+    assert [each["num_samples"] for each in read(tmp_path)["rows"]] == [10, 3]
 
 
 @pytest.mark.parametrize(

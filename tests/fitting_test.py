@@ -7,7 +7,7 @@ import pytest
 from seqgan_jax import hparams as hp
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import DataSizes, TextDataHParams
-from seqgan_jax.training.fitting import fitted
+from seqgan_jax.training.fitting import advice, fitted
 
 TEXT = hp.HParams(data=TextDataHParams(path="x"))
 
@@ -40,3 +40,25 @@ def test_what_cannot_be_lowered_is_refused():
     )
     with pytest.raises(ConfigError, match=r"reward_min_nll=5.0: not below"):
         fitted(density, DataSizes(100, 6, 40, 5))
+
+
+@pytest.mark.parametrize(
+    ("reward", "limit", "nll_test", "said"),
+    [
+        ("likelihood_ratio", 2.5, 4.1, False),
+        ("likelihood_ratio", 2.5, 1.5, True),  # characters, under the limit for words
+        ("probability", 2.5, 1.5, False),
+        ("likelihood_ratio", 0.0, 1.5, False),
+    ],
+)
+def test_a_limit_above_what_real_data_have_is_warned_of(reward, limit, nll_test, said):
+    hparams = dataclasses.replace(
+        TEXT,
+        discriminator=hp.DiscriminatorHParams(kind="density"),
+        training=hp.TrainingHParams(reward=reward, reward_min_nll=limit, d_l2=0.0),
+    )
+    words = advice(hparams, nll_test)
+    assert (words is not None) == said
+    if words is not None:
+        assert "reward_min_nll=2.5" in words
+        assert "such as 0.9" in words

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from seqgan_jax.checked import DataError
+from seqgan_jax.data import music
+from seqgan_jax.data.archive import members
 from seqgan_jax.data.midi import write_midi
 from seqgan_jax.data.music import load_music
 from seqgan_jax.data.pitch_codec import PitchCodec, pitches
@@ -58,7 +60,7 @@ def tunes_of(sequences):
         (4, [[1, 2, 3, 4], [5, 6, 7, 8]]),
         (3, [[1, 2, 3, 4], [4, 5, 6, 7], [7, 8, 9, 10]]),
         (6, [[1, 2, 3, 4], [7, 8, 9, 10]]),
-        (7, [[1, 2, 3, 4]]),
+        (5, [[1, 2, 3, 4], [6, 7, 8, 9]]),
         (1, [[i, i + 1, i + 2, i + 3] for i in range(1, 8)]),
     ],
 )
@@ -166,6 +168,32 @@ def test_damaged_files_are_skipped_counted_and_named(tmp_path):
     assert note.endswith("; and 2 more).")
 
 
+def test_a_file_too_large_is_skipped_as_damaged_ones_are(tmp_path):
+    good = {f"{i}.mid": tune(i) for i in range(3)}
+    path = folder_of(tmp_path / "tunes", good | {"1b.mid": bytes(10_000_001)})
+    dataset = load_music(settings(path))
+    assert tunes_of(dataset.train) | tunes_of(dataset.test) == {1, 2, 3}
+    (note,) = dataset.notes
+    assert note.startswith(f"{path}: 1 of 4 files skipped (")
+    assert "1b.mid: larger than 10,000,000 bytes" in note
+
+
+def test_a_file_that_cannot_be_read_is_skipped_as_damaged_ones_are(tmp_path, monkeypatch):
+    path = folder_of(tmp_path / "tunes", {f"{i}.mid": tune(i) for i in range(4)})
+
+    def found(folder):
+        files = members(folder)
+        (tmp_path / "tunes" / "1.mid").unlink()
+        return files
+
+    monkeypatch.setattr(music, "members", found)
+    dataset = load_music(settings(path))
+    assert tunes_of(dataset.train) | tunes_of(dataset.test) == {1, 3, 4}
+    (note,) = dataset.notes
+    assert note.startswith(f"{path}: 1 of 4 files skipped (")
+    assert "1.mid: cannot be read: No such file" in note
+
+
 def test_an_archive_gives_what_its_folder_gives(tmp_path):
     melodies = {f"{i}.mid": tune(i, 9) for i in range(12)}
     path = folder_of(tmp_path / "tunes", melodies)
@@ -208,6 +236,15 @@ def test_a_test_path_with_nothing_in_it_is_refused(tmp_path):
     test = folder_of(tmp_path / "test", {"a.mid": [1, 2]})
     with pytest.raises(DataError, match=f"^{test}: none of 1 melodies has 4 steps"):
         load_music(settings(train, test_path=test))
+
+
+def test_one_training_window_is_refused_and_two_will_do(tmp_path):
+    train = folder_of(tmp_path / "train", {"a.mid": [1, 2, 3, 4, 5]})
+    test = folder_of(tmp_path / "test", {"b.mid": tune(9)})
+    with pytest.raises(DataError, match=f"^{train}: 1 window of 4 steps to train on; must have 2"):
+        load_music(settings(train, test_path=test))
+    dataset = load_music(settings(train, test_path=test, stride=1))
+    assert dataset.train.tokens.tolist() == [[1, 2, 3, 4], [2, 3, 4, 5]]
 
 
 def test_without_a_path_the_flag_is_named():

@@ -1,5 +1,6 @@
 """Runs on files, as a user runs them: train, resume, sample with a prefix, refusals."""
 
+import dataclasses
 import io
 import json
 import os
@@ -141,6 +142,19 @@ def test_bad_data_leaves_no_folder(tmp_path):
     with pytest.raises(DataError, match=r"--config\.data\.path=FILE"):
         run(settings(TextDataHParams()), folder)
     assert not folder.exists()
+
+
+def test_what_a_refused_start_read_is_not_taken_for_another_file(tmp_path, text_file):
+    """Read, then refused for its settings: no run has begun, so nothing kept there counts."""
+    folder = tmp_path / "run"
+    data = TextDataHParams(path=str(text_file), level="whitespace", max_length=5)
+    refused = dataclasses.replace(
+        settings(data), training=dataclasses.replace(settings(data).training, reward_min_nll=9.0)
+    )
+    with pytest.raises(ConfigError, match="reward_min_nll"):
+        run(refused, folder)
+    with pytest.raises(DataError, match=r"typo\.txt: no such file"):
+        run(settings(TextDataHParams(path=str(tmp_path / "typo.txt"))), folder)
 
 
 def test_poems_are_printed_on_four_lines(tmp_path):

@@ -114,6 +114,13 @@ def test_random_reward_is_a_function_of_key_and_sequence():
     assert len(np.unique(first)) > 395
 
 
+def test_random_reward_does_not_see_padding():
+    tokens, mask = jnp.array([[2, 3, 1]]), jnp.ones((1, 3), bool)
+    reward = jax.jit(rewards.random_reward(jax.random.key(0)))
+    further = [jnp.pad(leaf, ((0, 0), (0, 4))) for leaf in (tokens, mask)]
+    np.testing.assert_array_equal(reward(tokens, mask), reward(*further))
+
+
 def test_random_reward_is_uniform():
     tokens = all_pairs(50)
     mask = jnp.ones(tokens.shape, bool)

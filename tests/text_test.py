@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from seqgan_jax.checked import DataError
-from seqgan_jax.data.ids import IdCodec
-from seqgan_jax.data.text import TextCodec, load_text, read_sequences, text_codec_from_json
+from seqgan_jax.data.text import TextCodec, load_text, text_codec_from_json
 from seqgan_jax.data.tokeniser import Tokeniser
 from seqgan_jax.data.vocabulary import Vocabulary
 from seqgan_jax.data_hparams import TextDataHParams
@@ -208,7 +207,7 @@ def test_lines_are_normalised_alike_in_files_and_samples(write):
 def test_progress_grows_to_one(write):
     for test_path, expected in (("", [1.0, 1.0]), (write("a b", "test.txt"), [0.5, 0.5, 1.0, 1.0])):
         shares = []
-        load_text(TextDataHParams(path=write("a b\nb a\n"), test_path=test_path), shares.append)
+        load_text(TextDataHParams(path=write("a b\nb a\na\n"), test_path=test_path), shares.append)
         assert shares == expected
 
 
@@ -217,6 +216,19 @@ def test_progress_grows_to_one(write):
     [
         (None, None, {}, "say --config.data.path=FILE"),
         ("a b c\n", None, {}, "text.txt: only one line can be used, so there is none to test with"),
+        ("a b\n", "a b\n", {}, "text.txt: only one line can be used; must be 2 or more, to train"),
+        (
+            "a b\nb c\n",
+            None,
+            {},
+            "text.txt: 2 lines can be used, and with 1 to test on only one is left to train on",
+        ),
+        (
+            "a b\nb c\na c\n",
+            None,
+            {"test_fraction": 0.7},
+            "with 2 to test on only one is left .* lower data.test_fraction=0.7",
+        ),
         (
             "a\na\na\n",
             None,
@@ -236,9 +248,42 @@ def test_files_that_give_no_data(write, text, test, options, message):
         load_text(TextDataHParams(path=path, test_path=test_path, **options))
 
 
-def test_one_training_line_will_do_with_a_test_file(write):
-    data = load_text(TextDataHParams(path=write("a b"), test_path=write("b", "test.txt")))
-    assert (len(data.train.tokens), len(data.test.tokens)) == (1, 1)
+def test_two_training_lines_will_do_and_one_not(write):
+    path = write("a b\nb a")
+    data = load_text(TextDataHParams(path=path, test_path=write("b", "test.txt")))
+    assert (len(data.train.tokens), len(data.test.tokens)) == (2, 1)
+    data = load_text(TextDataHParams(path=write("a b\nb a\na a"), test_fraction=0.2))
+    assert (len(data.train.tokens), len(data.test.tokens)) == (2, 1)
+
+
+def test_held_out_lines_of_nothing_but_unknown_tokens_are_refused(write):
+    """Each word once, so that no held-out line has one of the training lines."""
+    path = write("\n".join(f"x{n} y{n}" for n in range(10)))
+    advice = r"lower data\.min_count=1, raise data\.max_size=5000, or give more lines"
+    with pytest.raises(DataError, match=f"text.txt: .* none of the tokens .* held out; {advice}"):
+        load_text(TextDataHParams(path=path, test_fraction=0.3))
+
+
+def test_a_line_that_is_cut_has_no_end(write):
+    settings = TextDataHParams(
+        path=write("b b b b\na a b\nb\nb a b a b a\n"), test_path=write("b b b b b", "test.txt"),
+        max_length=3, too_long="cut",
+    )  # fmt: skip
+    train, test, codec, notes = load_text(settings)
+    # b stands 7 times in what is kept, a 4 times; T is 3 tokens and an end.
+    assert codec.vocabulary.words == ("b", "a")
+    np.testing.assert_array_equal(
+        train.tokens, [[3, 3, 3, 3], [4, 4, 3, 1], [3, 1, 0, 0], [3, 4, 3, 4]]
+    )
+    np.testing.assert_array_equal(train.mask.sum(axis=1), [4, 4, 2, 4])
+    np.testing.assert_array_equal(test.tokens, [[3, 3, 3, 3]])
+    assert test.mask.all()
+    assert notes == (
+        "2 of 4 lines of the training file of more than max_length=3 tokens: cut, without an end "
+        "token.",
+        "1 of 1 lines of the test file of more than max_length=3 tokens: cut, without an end "
+        "token.",
+    )
 
 
 # Published files.
@@ -284,68 +329,3 @@ def held_out_types(settings):
     seen = set().union(*(poem for number, poem in enumerate(poems) if number not in held))
     assert len(set().union(*poems)) == 4_769
     return 4_769 - len(seen)
-
-
-# Samples that anybody wrote.
-
-
-def test_read_one_sequence_a_line(write):
-    path = write("\ufeffa b\r\n\na b a b a b\r\nb zebra\n   \n")
-    sequences, notes = read_sequences(path, word_codec(), length=5)
-    np.testing.assert_array_equal(
-        sequences.tokens, [[3, 4, 1, 0, 0], [3, 4, 3, 4, 1], [4, 2, 1, 0, 0]]
-    )
-    np.testing.assert_array_equal(sequences.mask.sum(axis=1), [3, 5, 3])
-    assert notes == (
-        "2 of 5 lines blank: skipped.",
-        "1 of 3 sequences longer than 4 tokens: cut.",
-        "1 of 10 tokens unknown.",
-    )
-
-
-def test_read_sequences_of_one_length(write):
-    codec = IdCodec(9)
-    sequences, notes = read_sequences(write("1 2 3\n4 5\n1 2 3 4\n"), codec, length=3)
-    np.testing.assert_array_equal(sequences.tokens, [[1, 2, 3], [4, 5, 0], [1, 2, 3]])
-    np.testing.assert_array_equal(sequences.mask, [[1, 1, 1], [1, 1, 0], [1, 1, 1]])
-    assert notes == (
-        "1 of 3 sequences longer than 3 tokens: cut.",
-        "1 of 3 sequences shorter than 3 tokens.",
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "lines"),
-    [
-        ("a b\na b\n\nb b\nb\n", ["a b a b", "b b b"]),  # as `layout` writes them
-        ("a b\na .\n", ["a b a."]),
-        ("a b a b\n\nb b b\na a\n", ["a b a b", "b b b", "a a"]),  # as `decode` does
-        ("a b\n" * 3, ["a b"] * 3),  # six tokens in one group, and there is room for five
-        ("a\nb b\n\na\n", ["a", "b b", "a"]),
-        ("\na b\na b\na b\n\na b\n", ["a b a b a", "a b"]),  # too long a stanza is cut
-    ],
-)
-def test_read_stanzas(write, text, lines):
-    codec = word_codec(tokens_per_line=2)
-    sequences, _ = read_sequences(write(text), codec, length=6)
-    assert [codec.decode(ids) for ids in sequences.tokens] == lines
-
-
-def test_written_samples_are_read_back(write):
-    codec = word_codec(tokens_per_line=3)
-    rng = np.random.default_rng(1)
-    lengths = rng.integers(1, 8, 50)
-    ids = [rng.integers(3, 8, length).tolist() for length in lengths]
-    for text in ("\n".join(map(codec.decode, ids)), "\n\n".join(map(codec.layout, ids))):
-        sequences, _ = read_sequences(write(text), codec, length=8)
-        for row, mask, expected in zip(*sequences, ids, strict=True):
-            assert row[mask].tolist() == [*expected, 1]
-
-
-def test_samples_that_cannot_be_read(write):
-    with pytest.raises(DataError, match=r"text.txt:2: '9' is no id; must be in 0..8"):
-        read_sequences(write("1 2\n3 9\n"), IdCodec(9), 3)
-    with pytest.raises(DataError, match=r"text.txt: holds no sequence"):
-        read_sequences(write("\n \n"), word_codec(), 3)
-    with pytest.raises(DataError, match=r"text.txt:1: holds a NUL"):
-        read_sequences(write("a\0b\n"), word_codec(), 3)

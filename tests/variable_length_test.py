@@ -67,7 +67,7 @@ def padded_further(dataset, more):
 PLAYERS = {
     "density": {
         "kind": "density", "reward": "likelihood_ratio", "d_l2": 0.0, "baseline": "prefix",
-        "reward_entropy": 0.7, "reward_min_nll": 1.0,
+        "reward_entropy": 0.7, "reward_min_nll": 1.0, "reward_per_token": True,
     },
     "text_cnn": {"kind": "text_cnn", "reward": "probability", "baseline": "leave_one_out"},
 }  # fmt: skip
@@ -145,9 +145,9 @@ def test_the_mean_reward_of_a_token_does_not_favour_short_sequences():
     tokens = jnp.array([[2, 1, 0, 0, 0, 0], [2, 2, 2, 1, 0, 0]])
     mask = jnp.arange(6)[None] < jnp.array([[2], [4]])
     for per_token, expected in (
-        # log P - 0.5 log G = -0.5 ln 4 a token; per token, six times that.
+        # log P - 0.5 log G = -0.5 ln 4 a token.
         (False, [-0.5 * np.log(4) * 2, -0.5 * np.log(4) * 4]),
-        (True, [-0.5 * np.log(4) * 6] * 2),
+        (True, [-0.5 * np.log(4)] * 2),
     ):
         reward = sg.likelihood_ratio_reward(
             sg.density(uniform), params, uniform, params, entropy=0.5, per_token=per_token

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from seqgan_jax.checked import DataError
 
+MIDI_SUFFIXES = (".mid", ".midi")
 MAX_MEMBER_BYTES = 10_000_000  # of one file
 MAX_TOTAL_BYTES = 1_000_000_000  # of an archive, decompressed: a bomb stops here
 MAX_MEMBERS = 1_000_000
@@ -32,21 +33,25 @@ class Members:
     """Files found, as pairs of a printable name and the content, sorted by name.
 
     `len` is their number. Iterating over those of a folder reads them one at a time.
+
+    Attributes:
+      loaders: names and what gives their content, or raises DataError where a file is too large or
+        a folder's has become unreadable; for those who go on with the others.
     """
 
     def __init__(self, loaders: list[tuple[str, Callable[[], bytes]]]) -> None:
-        self._loaders = sorted(loaders, key=lambda item: item[0])
+        self.loaders = sorted(loaders, key=lambda item: item[0])
 
     def __len__(self) -> int:
-        return len(self._loaders)
+        return len(self.loaders)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
-        """Raises DataError where a folder's file has become unreadable or is too large."""
-        for name, load in self._loaders:
+        """Raises DataError as the loaders do; that ends it."""
+        for name, load in self.loaders:
             yield name, load()
 
 
-def members(path: str, suffixes: tuple[str, ...] = (".mid", ".midi")) -> Members:
+def members(path: str, suffixes: tuple[str, ...] = MIDI_SUFFIXES) -> Members:
     """Finds files by their suffix, in small letters or capitals.
 
     Args:
@@ -58,8 +63,8 @@ def members(path: str, suffixes: tuple[str, ...] = (".mid", ".midi")) -> Members
       The files, at least one; names are relative to the folder, or as the archive has them.
 
     Raises:
-      DataError: there is no such path, it is damaged, holds no such file, holds more or larger ones
-        than the bounds above admit, or a member's path leads out of the archive.
+      DataError: there is no such path, it is damaged, holds no such file, holds more than the
+        bounds above admit, or a member's path leads out of the archive.
     """
     if not os.path.isdir(path) and not os.path.isfile(path):
         raise DataError(f"{path}: no such file or folder")
@@ -149,17 +154,27 @@ class _Archive:
             )
         wanted = regular and name.lower().endswith(self._suffixes)
         if wanted and size > MAX_MEMBER_BYTES:
-            raise _too_large(f"{self.path}: {_printable(name)}")
+            self._refuse(name)
+            return False
         return wanted
 
     def add(self, name: str, data: bytes) -> None:
         """Holds a member that was read; its announced size may have been a lie."""
-        if len(data) > MAX_MEMBER_BYTES:
-            raise _too_large(f"{self.path}: {_printable(name)}")
         self._num_bytes += len(data)
         if self._num_bytes > MAX_TOTAL_BYTES:
             raise _bomb(self.path)
-        self.loaders.append((_printable(name), lambda: data))
+        if len(data) > MAX_MEMBER_BYTES:
+            self._refuse(name)
+        else:
+            self.loaders.append((_printable(name), lambda: data))
+
+    def _refuse(self, name: str) -> None:
+        """Puts in a member's place what raises once it is asked for."""
+
+        def load() -> bytes:
+            raise _too_large(f"{self.path}: {_printable(name)}")
+
+        self.loaders.append((_printable(name), load))
 
 
 def _bomb(path: str) -> DataError:

@@ -20,15 +20,16 @@ from seqgan_jax.data.lines import open_file
 from seqgan_jax.types import Sequences
 
 DATA_FILE, VOCABULARY_FILE = "data.npz", "vocabulary.json"
-_FORMAT = 1  # of the files and of how text becomes ids; another number makes old caches void
+_FORMAT = 2  # of the files and of how text becomes ids; another number makes old caches void
 _BLOCK = 1 << 20
 
 
-def content_key(paths: list[str], settings: Any) -> str:
+def content_key(sides: list[list[str]], settings: Any) -> str:
     """Names the data that files and settings give, wherever the files lie.
 
     Args:
-      paths: the files, in the order of their use.
+      sides: the files at each of the settings' paths, in the order of their use; which of them a
+        file belongs to counts.
       settings: a dataclass; its fields `path` and `..._path` do not count.
 
     Returns:
@@ -42,7 +43,7 @@ def content_key(paths: list[str], settings: Any) -> str:
         for name, value in dataclasses.asdict(settings).items()
         if name != "path" and not name.endswith("_path")
     }
-    digests = [_file_digest(path) for path in paths]
+    digests = [[_file_digest(path) for path in paths] for paths in sides]
     return _digest(json.dumps([_FORMAT, fields, digests], sort_keys=True).encode())
 
 

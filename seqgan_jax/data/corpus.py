@@ -31,11 +31,13 @@ class Kept(NamedTuple):
       min_length: tokens; lines of fewer are dropped.
       max_length: tokens; lines of more are dropped, or cut to the first so many.
       cut: whether they are cut.
+      spare: tokens, 0 or 1, that a line that is cut keeps beyond max_length.
     """
 
     min_length: int
     max_length: int
     cut: bool
+    spare: int = 0
 
 
 class Corpus(NamedTuple):
@@ -104,7 +106,7 @@ def read_corpus(
                 long += 1
                 if not kept.cut:
                     continue
-                length = kept.max_length
+                length = kept.max_length + kept.spare
                 del tokens[length:]
             ids.extend(map(number_of, tokens))
             lengths.append(length)

@@ -15,7 +15,7 @@ class Codec(Protocol):
     """Turns sequences into token ids and back; saved with a run as `vocabulary.json`.
 
     Attributes:
-      kind: by which `codecs.from_json` finds the class again.
+      kind: by which `codecs.codec_from_json` finds the class again.
       vocab_size: V.
       start_token: fed before the first position.
       end_token: ends a sequence; None where all sequences have one length.

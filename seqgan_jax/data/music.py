@@ -43,8 +43,8 @@ def load_music(settings: MusicDataHParams, progress: Progress | None = None) -> 
       stand in part among the others. All masks are True.
 
     Raises:
-      DataError: no path, nothing to read at one of them, no window on one of the sides, or mido is
-        not installed.
+      DataError: no path, nothing to read at one of them, fewer than 2 windows to train on or none
+        to test on, or mido is not installed.
     """
     if not settings.path:
         raise DataError(
@@ -66,8 +66,15 @@ def load_music(settings: MusicDataHParams, progress: Progress | None = None) -> 
         num_known = sum(melody.tokens.tobytes() in known for melody in test)
         if num_known:
             notes.append(f"{num_known:,} of {len(test):,} test melodies are training melodies too.")
+    windows = _joined(train)
+    if len(windows.tokens) < 2:
+        raise DataError(
+            f"{settings.path}: {len(windows.tokens)} window of {settings.length} steps to train "
+            "on; must have 2 or more: give more or longer melodies, or a smaller "
+            "--config.data.length or --config.data.stride"
+        )
     apart = [_apart(melody, settings) for melody in test]
-    return Dataset(_joined(train), _joined(apart), PitchCodec(settings.seconds_per_step), (*notes,))
+    return Dataset(windows, _joined(apart), PitchCodec(settings.seconds_per_step), (*notes,))
 
 
 def _counted(progress: Progress | None, total: int) -> Callable[[], None]:
@@ -97,9 +104,9 @@ def _read(
     """
     melodies, faults = [], []
     num_short = num_silent = num_left = num_steps = 0
-    for name, data in source:
+    for name, load in source.loaders:
         try:
-            tokens = read_melody(data, name, settings.seconds_per_step)
+            tokens = read_melody(load(), name, settings.seconds_per_step)
         except DataError as error:
             faults.append(str(error))
         else:

@@ -17,8 +17,7 @@ from seqgan_jax.data.corpus import (
     read_corpus,
     select,
 )
-from seqgan_jax.data.dataset import Codec, Dataset, Progress
-from seqgan_jax.data.lines import read_blocks
+from seqgan_jax.data.dataset import Dataset, Progress
 from seqgan_jax.data.tokeniser import Tokeniser, tokeniser_from_json
 from seqgan_jax.data.vocabulary import Vocabulary, build_vocabulary, vocabulary_from_json
 from seqgan_jax.data_hparams import TextDataHParams
@@ -114,7 +113,9 @@ def load_text(settings: TextDataHParams, progress: Progress | None = None) -> Da
     """Reads a text file of one sequence a line.
 
     The vocabulary is that of the training lines. Where min_length is max_length there is no end
-    token and T is that length; elsewhere T is one more than the longest line.
+    token and T is that length; elsewhere T is one more than the longest line of at most max_length
+    tokens. With `too_long="cut"` a longer line has its first T tokens and no end token, as it does
+    not end there: its mask is True to the last position, T = max_length + 1.
 
     Args:
       settings: which file, and how to read it.
@@ -124,7 +125,8 @@ def load_text(settings: TextDataHParams, progress: Progress | None = None) -> Da
       Training and test lines in the order of the file.
 
     Raises:
-      DataError: a file cannot be used; names it, the line where there is one, and what would do.
+      DataError: a file cannot be used, or gives fewer than 2 sequences to train on; names it, the
+        line where there is one, and what would do.
     """
     tokeniser = Tokeniser(
         settings.level,
@@ -151,18 +153,16 @@ def load_text(settings: TextDataHParams, progress: Progress | None = None) -> Da
         )
     table = np.array([vocabulary.ids.get(word, vocabulary.unknown) for word in numbering], np.int32)
     unknown = [float((table[part.ids] == vocabulary.unknown).mean()) for part in (train, test)]
-    if settings.test_path and unknown[1] == 1.0:
-        raise DataError(
-            f"{settings.test_path}: the vocabulary of {settings.path} has none of its tokens; "
-            "give a test file of the same kind"
-        )
+    if unknown[1] == 1.0:
+        raise _all_unknown(settings)
     if any(unknown):
         notes.append(
             f"The vocabulary has {len(vocabulary.words):,} of the {np.count_nonzero(counts):,} "
             f"different tokens of the training lines; {unknown[0]:.2%} of the tokens there and "
             f"{unknown[1]:.2%} of those of the test lines are unknown."
         )
-    length = int(max(train.lengths.max(), test.lengths.max())) + has_end
+    longest = int(max(train.lengths.max(), test.lengths.max()))
+    length = min(longest, settings.max_length) + has_end
     train_sequences, test_sequences = (
         _encoded(part, table, length, vocabulary) for part in (train, test)
     )
@@ -179,7 +179,8 @@ def _read_both(
     """Training and test lines, and what to note."""
     if not settings.path:
         raise DataError("no text is given; say --config.data.path=FILE")
-    kept = Kept(settings.min_length, settings.max_length, settings.too_long == "cut")
+    has_end = settings.min_length < settings.max_length
+    kept = Kept(settings.min_length, settings.max_length, settings.too_long == "cut", has_end)
 
     def shown(start: float) -> Progress | None:
         """Each of two files is half of the work."""
@@ -191,6 +192,10 @@ def _read_both(
     notes = _notes("training file" if settings.test_path else "file", corpus, kept)
     if settings.test_path:
         test = read_corpus(settings.test_path, tokeniser, numbering, kept, shown(0.5))
+        if len(corpus.lengths) < 2:
+            raise DataError(
+                f"{settings.path}: only one line can be used; must be 2 or more, to train on"
+            )
         return corpus, test, notes + _notes("test file", test, kept)
     number = len(corpus.lengths)
     if number < 2:
@@ -199,11 +204,31 @@ def _read_both(
             "give more lines, or data.test_path"
         )
     tested = held_out(number, settings.test_fraction, settings.seed)
+    if number - tested.sum() < 2:
+        fewer = f"lower data.test_fraction={settings.test_fraction}, " if tested.sum() > 1 else ""
+        raise DataError(
+            f"{settings.path}: {number:,} lines can be used, and with {tested.sum():,} to test on "
+            f"only one is left to train on; must be 2 or more: {fewer}give more lines, or "
+            "data.test_path"
+        )
     return select(corpus, ~tested), select(corpus, tested), notes
 
 
+def _all_unknown(settings: TextDataHParams) -> DataError:
+    if settings.test_path:
+        return DataError(
+            f"{settings.test_path}: the vocabulary of {settings.path} has none of its tokens; "
+            "give a test file of the same kind"
+        )
+    return DataError(
+        f"{settings.path}: the vocabulary of the training lines has none of the tokens of those "
+        f"held out; lower data.min_count={settings.min_count}, raise "
+        f"data.max_size={settings.max_size}, or give more lines"
+    )
+
+
 def _notes(name: str, corpus: Corpus, kept: Kept) -> list[str]:
-    fate = "cut" if kept.cut else "dropped"
+    fate = ("cut, without an end token" if kept.spare else "cut") if kept.cut else "dropped"
     number = len(corpus.lengths) + corpus.blank + corpus.short + (not kept.cut) * corpus.long
     notes = [
         (corpus.blank, "without a token: skipped."),
@@ -214,79 +239,11 @@ def _notes(name: str, corpus: Corpus, kept: Kept) -> list[str]:
 
 
 def _encoded(corpus: Corpus, table: np.ndarray, length: int, vocabulary: Vocabulary) -> Sequences:
-    """Rows of ids, each with its end token."""
+    """Rows of ids, each with its end token but those that are cut: they fill the row."""
     sequences = padded(table[corpus.ids], corpus.lengths, length, vocabulary.pad)
     if vocabulary.end is not None:
-        rows = np.arange(len(corpus.lengths))
-        sequences.tokens[rows, corpus.lengths] = vocabulary.end
-        sequences.mask[rows, corpus.lengths] = True
+        rows = np.flatnonzero(corpus.lengths < length)
+        ends = corpus.lengths[rows]
+        sequences.tokens[rows, ends] = vocabulary.end
+        sequences.mask[rows, ends] = True
     return sequences
-
-
-def read_sequences(path: str, codec: Codec, length: int) -> tuple[Sequences, tuple[str, ...]]:
-    """Reads sequences that anybody wrote, one a line, or as stanzas apart by blank lines.
-
-    Lines that stand together are a stanza where each but the last has the codec's
-    `tokens_per_line`, as `layout` writes them; a file of one such group alone counts as a stanza
-    only where that fits into the length.
-
-    Args:
-      path: a UTF-8 text file.
-      codec: encodes a line; what it lacks becomes its unknown token.
-      length: T, an end token counted; longer sequences are cut.
-
-    Returns:
-      Tokens and mask `[B, T]`, the end token inside the mask, and what was skipped or cut.
-
-    Raises:
-      DataError: the file cannot be read or holds no sequence, or the codec refuses a token.
-    """
-    groups = _encoded_groups(path, codec)
-    blank = sum(1 for group in groups if not group)
-    number = blank + sum(map(len, groups))
-    groups = [group for group in groups if group]
-    if not groups:
-        raise DataError(f"{path}: holds no sequence; give one a line")
-    end = [] if codec.end_token is None else [codec.end_token]
-    room = length - len(end)
-    per_line = getattr(codec, "tokens_per_line", 0)
-    found: list[list[int]] = []
-    for group in groups:
-        size = sum(map(len, group))
-        full = all(len(line) == per_line for line in group[:-1]) and len(group[-1]) <= per_line
-        if 0 < per_line < room and full and (len(groups) > 1 or size <= room):
-            group = [[token for line in group for token in line]]
-        found += group
-    long = sum(1 for ids in found if len(ids) > room)
-    short = sum(1 for ids in found if len(ids) < room) if codec.end_token is None else 0
-    unknown = 0 if codec.unknown_token is None else sum(x.count(codec.unknown_token) for x in found)
-    notes = [
-        (blank, f"{blank:,} of {number:,} lines blank: skipped."),
-        (long, f"{long:,} of {len(found):,} sequences longer than {room} tokens: cut."),
-        (short, f"{short:,} of {len(found):,} sequences shorter than {room} tokens."),
-        (unknown, f"{unknown:,} of {sum(map(len, found)):,} tokens unknown."),
-    ]
-    rows = [ids[:room] + end for ids in found]
-    ids = np.array([token for row in rows for token in row], np.int32)
-    sequences = padded(ids, np.array([len(row) for row in rows]), length, codec.pad_token)
-    return sequences, tuple(note for number, note in notes if number)
-
-
-def _encoded_groups(path: str, codec: Codec) -> list[list[list[int]]]:
-    """Encoded lines that stand together; an empty group for every blank line between them."""
-    groups: list[list[list[int]]] = []
-    together = False
-    for first, lines in read_blocks(path):
-        for number, line in enumerate(lines, first):
-            try:
-                ids = codec.encode(line) if line else []
-            except DataError as error:
-                raise DataError(f"{path}:{number}: {error}") from None
-            if not ids:
-                groups.append([])
-            elif together:
-                groups[-1].append(ids)
-            else:
-                groups.append([ids])
-            together = bool(ids)
-    return groups

@@ -40,7 +40,9 @@ class Scorer:
       train: training sequences `[R, T]`.
       test: held-out sequences, the references of BLEU, `[R', T]`.
       end_token: ends sequences; it is no word. None where there is none.
-      unknown_token: matches nothing in BLEU; None where there is none.
+      unknown_token: matches nothing in BLEU against real sequences, since it is no word of theirs;
+        in self-BLEU it is a word like any other, since to repeat it is no variety. None where there
+        is none.
     """
 
     def __init__(

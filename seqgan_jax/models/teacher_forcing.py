@@ -69,7 +69,7 @@ def log_probs(
       dropout_rate: share of the model's features dropped before its output layer, while training.
       dropout_key: a random key, consumed; None turns dropout off.
       mask: `[B, T]` bool, True for real tokens. Where sequences end, nearly nothing is then spent
-        on what is behind the end, which gets 0. None: every position counts.
+        on what is behind the end, if the model has `features` and `output`. None: all count.
 
     Returns:
       `log G(y_t | Y_1:t-1)`. Shape `[B, T]`, float32.

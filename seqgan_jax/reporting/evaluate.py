@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import rich.console
 
 from seqgan_jax.checked import ConfigError
-from seqgan_jax.data.text import read_sequences
+from seqgan_jax.data.written import read_sequences
 from seqgan_jax.metrics import language_model_score as lm
 from seqgan_jax.reporting import evaluation_models
 from seqgan_jax.reporting.evaluation_file import FILE_SOURCE, EvaluationFile
@@ -22,6 +23,9 @@ from seqgan_jax.reporting.table import REAL
 from seqgan_jax.training import experiment, workdir
 from seqgan_jax.training.progress import ReadingProgress
 from seqgan_jax.types import Array, LanguageModel, Sequences
+
+# Metrics of the LM judges that a row of real sequences has; all others have both.
+_LM_SCORES = {"test": {"lm_score"}, "train": {"reverse_lm_score"}}
 
 
 class Options(NamedTuple):
@@ -36,6 +40,9 @@ class Options(NamedTuple):
 def evaluate(folder: str, options: Options, console: rich.console.Console) -> None:
     """Measures a run, prints the table, and keeps every row in evaluation.json at once.
 
+    Without a number of sequences asked for, no row is replaced by one of fewer, and where a file of
+    samples is measured the others are measured only where they are missing: see `Evaluation.rows`.
+
     Raises:
       ConfigError: no run there, or an option is out of range.
       DataError: the run's data, its evaluation.json or the file of samples cannot be read.
@@ -44,9 +51,18 @@ def evaluate(folder: str, options: Options, console: rich.console.Console) -> No
     built = evaluation.experiment
     kind = built.hparams.data.kind
     file = EvaluationFile(folder, kind, built.sizes, evaluation.number, options.seed)
-    for row in evaluation.rows():
+    for row in evaluation.rows(file):
         file.add(row)
     console.print(table(file.content))
+
+
+class _Task(NamedTuple):
+    """A row that is wanted."""
+
+    name: str
+    source: str
+    number: int  # of sequences
+    measure: Callable[[], Metrics]
 
 
 class Evaluation:
@@ -59,8 +75,8 @@ class Evaluation:
 
     Attributes:
       experiment: the run's.
-      number: N, sequences measured of each kind; where it was not asked for and the file of samples
-        has fewer, as many as that.
+      number: N, sequences measured of each kind; of a file of samples that has fewer, where N was
+        not asked for, all that it has.
 
     Raises:
       ConfigError: as of `evaluate`.
@@ -74,28 +90,55 @@ class Evaluation:
         self.number = evaluation_models.number_of_samples(self.experiment, options.num)
         self._file = None if options.samples is None else self._read(options.samples)
         self._measures = Measures(self.experiment)
-        self._judge: lm.Fitted | None = None
 
-    def rows(self) -> Iterator[Row]:
-        """Held-out and training sequences, the generators, the file; each once it is measured."""
-        if self._options.lm_epochs:
-            train = self.experiment.train
-            with self._fitting("training sequences", len(train.tokens)) as advance:
-                self._judge = lm.fit(
-                    self._model, train, self._key("real"), max_epochs=self._options.lm_epochs,
-                    progress=advance,
-                )  # fmt: skip
-        self._tell(REAL["test"])
-        yield Row(REAL["test"], "test", self._held_out())
-        self._tell(REAL["train"])
-        yield Row(REAL["train"], "train", self._training())
+    def rows(self, file: EvaluationFile | None = None) -> Iterator[Row]:
+        """Held-out and training sequences, the generators, the file; each once it is measured.
+
+        Args:
+          file: its rows are not measured again where N was not asked for and they are of more
+            sequences; or, beside a file of samples, of as many, of the same seed, and with the LM
+            scores that are asked for.
+        """
+        numbers = {}
+        for task in self._tasks():
+            earlier = None if file is None else file.earlier(task.name, task.source)
+            numbers[task.name, task.source] = task.number
+            if earlier is None or not self._stands(earlier, task):
+                self._tell(f"{task.name}: measuring {task.number:,} sequences")
+                yield Row(task.name, task.source, task.measure(), task.number)
+                continue
+            number = numbers[task.name, task.source] = earlier["num_samples"]
+            self._tell(
+                f"{task.name}: kept as measured before, on {number:,} sequences; --num=NUMBER "
+                "measures it anew"
+            )
+        if self._file is not None and len(set(numbers.values())) > 1:
+            self._tell(
+                "self-BLEU, distinct-n and backward BLEU are comparable only at equal numbers of "
+                f"sequences: --num={len(self._file.tokens)} gives a comparable table"
+            )
+
+    def _tasks(self) -> Iterator[_Task]:
+        yield _Task(REAL["test"], "test", self.number, self._held_out)
+        yield _Task(REAL["train"], "train", self.number, self._training)
         for model in self._models:
-            self._tell(model.name)
-            yield Row(model.name, model.source, self._of_model(model))
+            measure = functools.partial(self._of_model, model)
+            yield _Task(model.name, model.source, self.number, measure)
         if self._file is not None:
             name = os.path.basename(str(self._options.samples))
-            self._tell(name)
-            yield Row(name, FILE_SOURCE, self._of_samples(name, self._file))
+            measure = functools.partial(self._of_samples, name, self._file)
+            yield _Task(name, FILE_SOURCE, len(self._file.tokens), measure)
+
+    def _stands(self, earlier: dict[str, Any], task: _Task) -> bool:
+        """Whether a row of evaluation.json is left as it is."""
+        number = earlier.get("num_samples", 0)
+        if self._options.num is not None or number < task.number:
+            return False
+        scores = _LM_SCORES.get(task.source, {"lm_score", "reverse_lm_score"})
+        judged = not self._options.lm_epochs or scores <= earlier["metrics"].keys()
+        same = judged and earlier.get("seed") == self._options.seed
+        beside = self._file is not None and task.source != FILE_SOURCE
+        return number > task.number or (beside and same)
 
     def _held_out(self) -> Metrics:
         test = self._measures.test
@@ -124,7 +167,7 @@ class Evaluation:
         return evaluation_models.chosen(sequences, self.number, self._options.seed, use)
 
     def _judged(self, sequences: Sequences) -> Metrics:
-        if self._judge is None:
+        if not self._options.lm_epochs:
             return {}
         return {"lm_score": lm.mean_nll(self._model, self._judge.params, sequences)}
 
@@ -138,6 +181,16 @@ class Evaluation:
             )  # fmt: skip
         return {"reverse_lm_score": score}
 
+    @functools.cached_property
+    def _judge(self) -> lm.Fitted:
+        """Trained on real sequences once a row needs it."""
+        train = self.experiment.train
+        with self._fitting("training sequences", len(train.tokens)) as advance:
+            return lm.fit(
+                self._model, train, self._key("real"), max_epochs=self._options.lm_epochs,
+                progress=advance,
+            )  # fmt: skip
+
     @property
     def _model(self) -> LanguageModel:
         """What the judges are made of: the generator's own architecture."""
@@ -145,22 +198,22 @@ class Evaluation:
 
     def _fitting(self, name: str, number: int) -> ReadingProgress:
         words = f"{name}: training a language model on {number:,}"
-        self._console.print(words, highlight=False)
+        self._tell(words)
         return ReadingProgress(words, self._console)
 
-    def _tell(self, name: str) -> None:
-        self._console.print(f"{name}: measuring {self.number:,} sequences", highlight=False)
+    def _tell(self, words: str) -> None:
+        self._console.print(words, highlight=False)
 
     def _key(self, use: str) -> Array:
         """The judges' own, the same for every row: what differs is what they are trained on."""
         return jax.random.fold_in(jax.random.key(self._options.seed), zlib.crc32(use.encode()))
 
     def _read(self, path: str) -> Sequences:
-        """The first N sequences of the file."""
+        """The first N sequences of the file, or all where it has fewer and N was not asked for."""
         built = self.experiment
         sequences, notes = read_sequences(path, built.codec, built.sizes.length)
         for note in notes:
-            self._console.print(f"{path}: {note}", highlight=False)
+            self._tell(f"{path}: {note}")
         found = len(sequences.tokens)
         if found < 2 or (self._options.num is not None and found < self.number):
             asked = max(2, self.number) if self._options.num is not None else 2
@@ -168,14 +221,6 @@ class Evaluation:
                 f"--samples={path}: {found} sequences, and {asked} are wanted of each kind; "
                 f"give more, or --num={max(found, 2)}"
             )
-        if found < self.number:
-            self.number = found
-            self._console.print(
-                f"{path}: {found:,} sequences, so all else is measured on as many", highlight=False
-            )
-        elif found > self.number:
-            self._console.print(
-                f"{path}: the first {self.number:,} of {found:,} sequences are measured",
-                highlight=False,
-            )
+        if found > self.number:
+            self._tell(f"{path}: the first {self.number:,} of {found:,} sequences are measured")
         return Sequences(*(leaf[: self.number] for leaf in sequences))

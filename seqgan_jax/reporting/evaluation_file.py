@@ -23,7 +23,8 @@ class EvaluationFile:
       folder: of the run.
       kind: of its data.
       sizes: of its data.
-      num_samples: sequences that this call's figures are of; kept with each row and sweep, too.
+      num_samples: sequences that this call's figures are of, but for rows that say otherwise; kept
+        with each row and sweep, too.
       seed: of this call.
 
     Raises:
@@ -40,8 +41,16 @@ class EvaluationFile:
         self._of_call: dict[str, Any] = {"num_samples": num_samples, "seed": seed}
         self.content: dict[str, Any] = {
             "version": EVALUATION_VERSION, "data": data, **self._of_call,
-            "rows": earlier.get("rows", []), "sweep": earlier.get("sweep"),
+            "rows": [_of_call(earlier) | row for row in earlier.get("rows", [])],
+            "sweep": earlier.get("sweep"),
         }  # fmt: skip
+
+    def earlier(self, name: str, source: str) -> dict[str, Any] | None:
+        """The row of that name and source, with its `num_samples` and `seed`, if there is one."""
+        for row in self.content["rows"]:
+            if (row["name"], row["source"]) == (name, source):
+                return dict(row)
+        return None
 
     def add(self, row: Row) -> None:
         """Writes a row at once, in place of an earlier one of its name.
@@ -50,6 +59,8 @@ class EvaluationFile:
           ConfigError: the file cannot be written.
         """
         values = {"name": row.name, "source": row.source, **self._of_call}
+        if row.num_samples is not None:
+            values["num_samples"] = row.num_samples
         values["metrics"] = _finite(row.metrics)
         kept = [each for each in self.content["rows"] if _identity(each) != _identity(values)]
         rows = sorted([*kept, values], key=lambda each: _ORDER.index(each["source"]))
@@ -75,6 +86,11 @@ class EvaluationFile:
 def _identity(row: dict[str, Any]) -> tuple[str, bool]:
     """A name stands for one model and one file; a run that goes on changes a model's source."""
     return row["name"], row["source"] == FILE_SOURCE
+
+
+def _of_call(content: dict[str, Any]) -> dict[str, Any]:
+    """What holds for rows that do not say so themselves, as those of the first files do not."""
+    return {name: content[name] for name in ("num_samples", "seed") if name in content}
 
 
 def _finite(metrics: Metrics) -> Metrics:

@@ -66,9 +66,8 @@ def likelihood_ratio_reward(
       generator: its parameters.
       entropy: weight of the generator's own likelihood.
       min_nll: nats per token.
-      per_token: multiply by T / |Y|. With an `entropy` below 1 a token earns less than nothing on
-        average, so that the sum rewards short sequences; the mean does not. Where all sequences
-        have T tokens it changes nothing.
+      per_token: divide by |Y|. With an `entropy` below 1 a token earns less than nothing on
+        average, so that the sum rewards short sequences; the mean does not.
 
     Returns:
       A reward; dropout is off, and no gradient is meant to flow through it.
@@ -87,7 +86,7 @@ def likelihood_ratio_reward(
             log_density = classifier.apply(discriminator, embedded, rows.mask, None)
             capped = jnp.minimum(log_density, -min_nll * rows.mask.sum(axis=1))
             total = capped - entropy * own.apply(generator, embedded, rows.mask, None)
-            return total * (length / rows.mask.sum(axis=1)) if per_token else total
+            return total / rows.mask.sum(axis=1) if per_token else total
 
         length = tokens.shape[-1]
         rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))

@@ -78,15 +78,17 @@ def random_reward(key: Array) -> Reward:
     """
 
     def reward(tokens: Array, mask: Array) -> Array:
-        del mask
+        # A number of each sequence's real tokens, mixed so that all its bits depend on each.
+        def mix(number: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
+            token, real = pair
+            mixed = (number ^ (token.astype(jnp.uint32) + 1)) * jnp.uint32(0x9E3779B1)
+            return jnp.where(real, mixed ^ (mixed >> 15), number), None
 
-        def one(sequence: Array) -> Array:
-            folded, _ = jax.lax.scan(
-                lambda state, token: (jax.random.fold_in(state, token), None), key, sequence
-            )
-            return jax.random.uniform(folded)
-
-        rewards = jax.vmap(one)(tokens.reshape(-1, tokens.shape[-1]))
+        rows = tokens.reshape(-1, tokens.shape[-1]).T, mask.reshape(-1, tokens.shape[-1]).T
+        numbers, _ = jax.lax.scan(mix, jnp.zeros(rows[0].shape[1], jnp.uint32), rows)
+        rewards = jax.vmap(lambda number: jax.random.uniform(jax.random.fold_in(key, number)))(
+            numbers
+        )
         return rewards.reshape(tokens.shape[:-1])
 
     return reward

@@ -33,9 +33,13 @@ class Evaluator:
         self._experiment = experiment
         self._num_samples = experiment.hparams.evaluation.eval_samples
         train, test = (Sequences(*jax.device_get(x)) for x in (experiment.train, experiment.test))
-        self._test = test
-        self._copied = CopiedFraction(*train)
         codec = experiment.codec
+        self._words = functools.partial(words, end_token=codec.end_token)
+        self._test = self._words(test)
+        self._copied = CopiedFraction(*self._words(train))
+        # Files may be sorted: what is measured of some held-out sequences is of a fixed draw.
+        order = np.random.default_rng(0).permutation(len(test.tokens))
+        self._held_out = Samples(*(leaf[order] for leaf in experiment.test))
         self._scorer = Scorer(train, test, codec.end_token, codec.unknown_token)
         # Self-BLEU compares equal numbers of samples and of real sequences.
         self._num_scored = min(_SCORED, self._num_samples, len(train.tokens))
@@ -68,7 +72,7 @@ class Evaluator:
             real = self._scorer.bleu(self._few_real) | self._scorer.self_bleu(self._few_real)
             return copied | {f"{name}_real": value for name, value in real.items()}
         # Held-out data are the oracle's own samples: no others need be drawn.
-        test = Samples(*(leaf[: self._num_samples] for leaf in experiment.test))
+        test = Samples(*(leaf[: self._num_samples] for leaf in self._held_out))
         key = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"ceiling"))
         uniform = jax.random.randint(
             key, test.tokens.shape, 0, experiment.oracle.language_model.vocab_size
@@ -84,14 +88,14 @@ class Evaluator:
         NLL_oracle where there is an oracle, else BLEU, self-BLEU and the mean length in words.
         """
         samples = self.samples(state, self._num_samples, "evaluation")
-        test = Samples(*(leaf[: self._num_samples] for leaf in self._experiment.test))
+        test = Samples(*(leaf[: self._num_samples] for leaf in self._held_out))
         host = Sequences(*jax.device_get(samples))
         return {
             **self._quality(samples, host),
             "nll_test": float(self._nll(state.generator, test)),
             "entropy": float(self._nll(state.generator, samples)),
             "distinct": distinct_fraction(host.tokens),
-            "copied": self._copied(*host),
+            "copied": self._copied(*self._words(host)),
             **self.limits,
         }
 
@@ -102,15 +106,15 @@ class Evaluator:
         return {
             **self._scorer.bleu(few),
             **self._scorer.self_bleu(few),
-            "mean_length": float(words(few, self._experiment.codec.end_token).mask.sum(1).mean()),
+            "mean_length": float(self._words(few).mask.sum(1).mean()),
         }
 
     def discriminator(self, state: TrainState, trained_on: LabelledBatch) -> dict[str, float]:
         """Accuracy and AUC on what it was trained on, and on held-out data and fresh samples."""
         half = trained_on.tokens.shape[0] // 2
-        number = min(_JUDGED, half, self._experiment.test.tokens.shape[0])
+        test = self._held_out
+        number = min(_JUDGED, half, test.tokens.shape[0])
         samples = self.samples(state, number, "judged")
-        test = self._experiment.test
         logits = {
             name: np.asarray(
                 self._logits(state.generator, state.discriminator, tokens[:number], mask[:number])

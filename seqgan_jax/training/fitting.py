@@ -48,3 +48,25 @@ def fitted(hparams: HParams, sizes: DataSizes) -> tuple[HParams, list[str]]:
     )
     check_sizes(result, sizes)
     return result, lowered
+
+
+def advice(hparams: HParams, nll_test: float) -> str | None:
+    """What to say of settings once maximum likelihood has ended, if they do not suit the data.
+
+    Args:
+      hparams: the experiment.
+      nll_test: of the generator then, nats per token.
+
+    Returns:
+      A sentence, or None.
+    """
+    training = hparams.training
+    if hparams.schedule.rounds == 0 or training.reward != "likelihood_ratio":
+        return None
+    if training.reward_min_nll < nll_test:
+        return None
+    return (
+        f"warning: training.reward_min_nll={training.reward_min_nll} is not below the generator's "
+        f"NLL_test of {nll_test:.2f}: real sequences are likelier than what is rewarded, so that "
+        f"only entropy is; give less, such as {0.6 * nll_test:.1f}, or 0 for no limit"
+    )

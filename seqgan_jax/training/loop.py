@@ -30,6 +30,7 @@ from seqgan_jax.training import (
     writers,
 )
 from seqgan_jax.training.evaluation import Evaluator
+from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.progress import PhaseProgress, ReadingProgress, clock
 from seqgan_jax.types import Array, LabelledBatch, Samples, Sequences
 
@@ -237,6 +238,10 @@ class Trainer:
                 metrics |= self._evaluator.generator(self._state)
         self._write(call.phase, call.unit, metrics)
         progress.line(metrics, due)
+        if call.phase == plan.G_PRETRAIN and call.unit == total:
+            words = advice(self._hparams, metrics["nll_test"])
+            if words is not None:
+                self._tell(words)
         if due:
             summary.plot_learning_curve(self._folder, writers.read_metrics(self._folder))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from seqgan_jax.checked import DataError
+from seqgan_jax.data.archive import MIDI_SUFFIXES
 from seqgan_jax.data.cache import DATA_FILE, content_key, load_or_read, read_cache
 from seqgan_jax.data.dataset import Dataset, Progress
 from seqgan_jax.data.music import load_music
 from seqgan_jax.data.text import load_text
 from seqgan_jax.data_hparams import MusicDataHParams, TextDataHParams
+from seqgan_jax.training.workdir import CONFIG_FILE
 
 
 def load(
@@ -31,11 +33,12 @@ def load(
     if not settings.path:
         raise DataError("config.data.path='': give the data, --config.data.path=FILE")
     paths = [path for path in (settings.path, settings.test_path) if path]
-    begun = os.path.exists(os.path.join(folder, DATA_FILE))
-    if begun and not any(os.path.exists(path) for path in paths):
+    # Only then have the settings been compared with those of what is kept.
+    begun = all(os.path.exists(os.path.join(folder, name)) for name in (CONFIG_FILE, DATA_FILE))
+    if begun and not all(os.path.exists(path) for path in paths):
         return kept(folder)  # moved to another machine, say
-    key = content_key([name for path in paths for name in _files_of(path)], settings)
-    if begun and os.path.exists(os.path.join(folder, "checkpoints")):
+    key = content_key([_files_of(path) for path in paths], settings)
+    if begun:
         kept_key, dataset = read_cache(folder)
         if kept_key != key:
             raise DataError(
@@ -62,7 +65,14 @@ def kept(folder: str) -> Dataset:
 
 
 def _files_of(path: str) -> list[str]:
-    """The file itself, or all files below a folder in the order of their names."""
+    """The file itself, or the readable MIDI files below a folder in the order of their names."""
     if not os.path.isdir(path):
         return [path]
-    return sorted(os.path.join(top, name) for top, _, names in os.walk(path) for name in names)
+    found = (os.path.join(top, name) for top, _, names in os.walk(path) for name in names)
+    return sorted(
+        name
+        for name in found
+        if name.lower().endswith(MIDI_SUFFIXES)
+        and os.path.isfile(name)
+        and os.access(name, os.R_OK)
+    )

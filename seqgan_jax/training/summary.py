@@ -15,7 +15,7 @@ from seqgan_jax.training.workdir import write_json
 Line = dict[str, Any]
 
 # Tokens a second are of different work in every phase: no best among them.
-_NOT_METRICS = {"step", "phase", "seconds", "tokens_per_second", *UNITS.values()}
+_NOT_METRICS = {"step", "phase", "seconds", "tokens_per_second", "mean_length", *UNITS.values()}
 # Of every other metric the lowest value is the best.
 _HIGHER_IS_BETTER = {
     "entropy",
@@ -46,7 +46,8 @@ def summarise(lines: Sequence[Line]) -> dict[str, Any]:
             speed[phase] = line["tokens_per_second"]
         place = {key: line[key] for key in ("phase", *UNITS.values()) if key in line}
         for name, value in line.items():
-            if name in _NOT_METRICS:
+            # Of what is the same in every line, such as real data's BLEU, there is no best either.
+            if name in _NOT_METRICS or name.endswith("_real"):
                 continue
             entry = metrics.setdefault(name, {"best": value, "best_at": place})
             entry["last"] = value
