@@ -58,8 +58,8 @@ def test_smoke_run_tells_its_story(finished):
     ):
         assert words in output
     names = {path.name for path in workdir.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "samples.txt",
-                     "learning_curve.png", "summary.json"}  # fmt: skip
+    assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "pretrained",
+                     "samples.txt", "learning_curve.png", "summary.json"}  # fmt: skip
     last = comparable(workdir)[-1]
     # Maximum likelihood learnt something: well below the untrained model's ln 200 = 5.30.
     assert last["nll_test"] < 5.1

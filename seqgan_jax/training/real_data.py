@@ -8,6 +8,7 @@ from seqgan_jax.checked import DataError
 from seqgan_jax.data.archive import MIDI_SUFFIXES
 from seqgan_jax.data.cache import DATA_FILE, content_key, load_or_read, read_cache
 from seqgan_jax.data.dataset import Dataset, Progress
+from seqgan_jax.data.midi import load_mido
 from seqgan_jax.data.music import load_music
 from seqgan_jax.data.text import load_text
 from seqgan_jax.data_hparams import MusicDataHParams, TextDataHParams
@@ -28,8 +29,11 @@ def load(
       The data.
 
     Raises:
-      DataError: the files cannot be used; or they are no longer those that the run began with.
+      DataError: the files cannot be used, or are no longer those that the run began with; or what
+        reads MIDI is not installed.
     """
+    if isinstance(settings, MusicDataHParams):
+        load_mido()  # a resumed run reads no MIDI, but writes some once it has ended
     if not settings.path:
         raise DataError("config.data.path='': give the data, --config.data.path=FILE")
     paths = [path for path in (settings.path, settings.test_path) if path]
