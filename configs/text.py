@@ -6,6 +6,7 @@ temperature 1 BLEU-2 .791, BLEU-5 .247 at a self-BLEU-5 of .542 (5,000 samples),
 
   --config.data.level=word --config.data.lowercase=True   prose: punctuation apart, small letters
   --config.data.level=character --config.data.max_length=80 --config.training.reward_min_nll=0.8
+                                                          characters (not measured)
   --config=configs/text.py:smoke                          every phase, small
 """
 
