@@ -1,7 +1,8 @@
 """Distances of melodies in pitch.
 
-The paper gives an MSE for music (arXiv 1609.05473) and does not say between what. Here it is between
-a sample and held-out melodies, in semitones squared, where both sound: not to be set beside its own.
+The paper gives an MSE for music (arXiv 1609.05473) and does not say between what. Here it is
+between a sample and held-out melodies, in semitones squared, where both sound: not to be set beside
+the paper's.
 """
 
 from __future__ import annotations
