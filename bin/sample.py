@@ -8,9 +8,10 @@ import sys
 
 from absl import flags
 
+from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data.pitch_codec import PitchCodec
-from seqgan_jax.training import command_line, outputs, trained, workdir
+from seqgan_jax.training import command_line, outputs, trained
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", required=True)
 NUM = flags.DEFINE_integer("num", 10, "Sequences to draw.")
@@ -40,7 +41,7 @@ def main() -> None:
         if isinstance(codec, PitchCodec):
             outputs.write_music(OUT.value, sequences.tokens, codec)
         else:
-            workdir.write_atomically(OUT.value, text)
+            write_atomically(OUT.value, text)
     except OSError as error:
         raise ConfigError(f"--out={OUT.value}: cannot be written ({error.strerror})") from error
 

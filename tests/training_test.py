@@ -267,7 +267,7 @@ def test_summary_keeps_different_quantities_apart():
         {"step": 2, "phase": "adversarial", "round": 1, "seconds": 5.0, "g_loss": 900.0,
          "nll_test": 5.5, "distinct": 0.5, "tokens_per_second": 7.0},
         {"step": 3, "phase": "adversarial", "round": 2, "seconds": 9.0, "g_loss": 950.0,
-         "nll_test": 5.7, "distinct": 0.4, "tokens_per_second": 8.0},
+         "nll_test": 5.7, "distinct": 0.4, "self_bleu_4": 0.3, "tokens_per_second": 8.0},
     ]  # fmt: skip
     second = {"phase": "adversarial", "round": 1}
     assert summarise(lines) == {
@@ -276,6 +276,7 @@ def test_summary_keeps_different_quantities_apart():
             "nll_test": {"best": 5.5, "best_at": second, "last": 5.7},
             "g_loss": {"best": 900.0, "best_at": second, "last": 950.0},
             "distinct": {"best": 0.5, "best_at": second, "last": 0.4},
+            "self_bleu_4": {"last": 0.3},
         },
         "seconds": {"g_pretrain": 2.0, "adversarial": 7.0},
         "total_seconds": 9.0,

@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import rich.table
 
+from seqgan_jax.atomic import write_json
 from seqgan_jax.benchmark import phases, startup, timing
 from seqgan_jax.benchmark.limits import Limits, least_seconds
 from seqgan_jax.benchmark.plain import PlainParts
 from seqgan_jax.checked import ConfigError, nearest
 from seqgan_jax.hparams import HParams
-from seqgan_jax.training.workdir import write_json
 
 Figures = dict[str, Any]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import DataError
 from seqgan_jax.data.codecs import codec_from_json
 from seqgan_jax.data.corpus import padded
@@ -162,23 +163,8 @@ def _write_cache(folder: str, key: str, dataset: Dataset) -> None:
     }
     np.savez(archive, **arrays)
     # The data names its vocabulary by digest: an end between the two leaves a damaged cache.
-    _write_atomically(os.path.join(folder, VOCABULARY_FILE), vocabulary)
-    _write_atomically(os.path.join(folder, DATA_FILE), archive.getbuffer())
-
-
-def _write_atomically(path: str, contents: bytes | memoryview) -> None:
-    """Readers see the old file or the new one; a name of its own for each process that writes."""
-    partial = f"{path}.{os.getpid()}.partial"
-    try:
-        with open(partial, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        if os.path.exists(partial):
-            os.remove(partial)
-        raise
+    write_atomically(os.path.join(folder, VOCABULARY_FILE), vocabulary)
+    write_atomically(os.path.join(folder, DATA_FILE), archive.getbuffer())
 
 
 def _bytes(text: str) -> np.ndarray:

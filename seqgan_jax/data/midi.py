@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import DataError
 from seqgan_jax.data.pitch_codec import HIGHEST, LOWEST, REST, VOCAB_SIZE
 
@@ -129,22 +128,7 @@ def write_midi(path: str, tokens: np.ndarray, seconds_per_step: float) -> None:
     track.append(mido.MetaMessage("end_of_track", time=total - now))
     content = io.BytesIO()
     mido.MidiFile(type=0, ticks_per_beat=_TICKS_PER_BEAT, tracks=[track]).save(file=content)
-    _replace(path, content.getvalue())
-
-
-def _replace(path: str, data: bytes) -> None:
-    """Writes a file so that readers see the old one or the new one, never a part."""
-    partial = f"{path}.partial"
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.remove(partial)
-        raise
+    write_atomically(path, content.getvalue())
 
 
 def _parse(mido: Any, data: bytes) -> Any:

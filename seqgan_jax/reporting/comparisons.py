@@ -15,6 +15,7 @@ from seqgan_jax.reporting.groups import Group, Part, Spread, spread
 from seqgan_jax.reporting.reading import Sweep
 from seqgan_jax.reporting.style import Picture
 from seqgan_jax.reporting.table import MLE, real_metrics
+from seqgan_jax.training import rendering
 
 _BINS = 40  # at most; lengths beyond share one
 Points = dict[float, tuple[Spread, Spread]]  # temperature -> both metrics of a picture
@@ -76,7 +77,7 @@ def _quality_diversity(part: Part, keys: tuple[str, str]) -> bytes:
     style.legend(figure, axes)
     if drawn:
         _label_ends(axes, drawn[0], drawn[1:])
-    return style.png(figure)
+    return rendering.png(figure)
 
 
 def _sweeps(group: Group) -> list[Sweep]:
@@ -198,7 +199,7 @@ def lengths(part: Part, suffix: str = "") -> list[Picture]:
     style.legend(figure, axes)
     return [
         Picture(
-            f"lengths{suffix}.png", style.png(figure), "Lengths",
+            f"lengths{suffix}.png", rendering.png(figure), "Lengths",
             "Samples are those of samples.txt, all runs of a group together.",
             "Histogram of sequence lengths, real, held-out data beside the samples.",
         )

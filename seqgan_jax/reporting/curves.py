@@ -12,6 +12,7 @@ from seqgan_jax.reporting.groups import Group, Part, Spread, spread
 from seqgan_jax.reporting.reading import Run
 from seqgan_jax.reporting.style import Picture
 from seqgan_jax.reporting.table import evaluated
+from seqgan_jax.training import rendering
 from seqgan_jax.training.plan import ADVERSARIAL, G_PRETRAIN
 
 _LIKELIHOODS = (("nll_oracle",), ("nll_test",), ("entropy",))
@@ -100,7 +101,9 @@ def _picture(
     style.legend(figure, grid.flat[0])
     names = ", ".join(BY_KEY[key].title for row in shown for key in row)
     groups = ", ".join(group.name for group in part.groups)
-    return [Picture(file, style.png(figure), title, caption, f"{names} over training: {groups}.")]
+    return [
+        Picture(file, rendering.png(figure), title, caption, f"{names} over training: {groups}.")
+    ]
 
 
 def _draw(axes: matplotlib.axes.Axes, part: Part, key: str) -> None:

@@ -7,10 +7,10 @@ import math
 import os
 from typing import Any
 
+from seqgan_jax.atomic import write_json
 from seqgan_jax.checked import ConfigError, DataError
 from seqgan_jax.data_hparams import DataSizes
 from seqgan_jax.reporting.reading import EVALUATION_FILE, EVALUATION_VERSION, Metrics, Row
-from seqgan_jax.training.workdir import write_json
 
 FILE_SOURCE = "file"
 _ORDER = ("test", "train", "pretrained", "generator", FILE_SOURCE)

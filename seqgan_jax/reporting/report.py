@@ -6,10 +6,9 @@ import os
 
 import rich.console
 
+from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.reporting import content, groups, markdown, page, reading, table
-from seqgan_jax.reporting.style import Picture
-from seqgan_jax.training.workdir import write_atomically
 
 PAGE_FILE, MARKDOWN_FILE = "report.html", "report.md"
 
@@ -40,7 +39,7 @@ def write(folders: list[str], out: str, console: rich.console.Console) -> list[s
     try:
         os.makedirs(out, exist_ok=True)
         for picture in pictures:
-            _write_picture(out, picture)
+            write_atomically(os.path.join(out, picture.name), picture.png)
         for name, text in texts.items():
             write_atomically(os.path.join(out, name), text)
     except OSError as error:
@@ -50,13 +49,3 @@ def write(folders: list[str], out: str, console: rich.console.Console) -> list[s
             console.print(table.on_terminal(section.table))
     console.print("wrote " + ", ".join(paths), highlight=False, soft_wrap=True)
     return paths
-
-
-def _write_picture(folder: str, picture: Picture) -> None:
-    path = os.path.join(folder, picture.name)
-    partial = f"{path}.partial"
-    with open(partial, "wb") as file:
-        file.write(picture.png)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -1,8 +1,7 @@
-"""What all pictures share: a look for each group, legible in grey, and PNG bytes."""
+"""What all pictures share: a look for each group, legible in grey."""
 
 from __future__ import annotations
 
-import io
 from typing import Any, NamedTuple
 
 import matplotlib.axes
@@ -15,7 +14,6 @@ _MARKERS = "os^vDPX"
 
 REAL_COLOUR = "0.25"
 WIDTH = 7.5  # inches: a page's
-_DPI = 130
 
 
 class Picture(NamedTuple):
@@ -57,10 +55,3 @@ def legend(figure: matplotlib.figure.Figure, axes: matplotlib.axes.Axes, columns
         handles, labels, loc="outside lower center", fontsize=8, ncols=columns, frameon=False,
         handlelength=3.0,
     )  # fmt: skip
-
-
-def png(figure: matplotlib.figure.Figure) -> bytes:
-    """The picture's file; the same on every machine that draws alike."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()

@@ -11,12 +11,13 @@ import matplotlib.axes
 import matplotlib.figure
 import rich.table
 
+from seqgan_jax.atomic import write_atomically, write_json
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.reporting import style
 from seqgan_jax.reporting.columns import BY_KEY, LOWER
 from seqgan_jax.reporting.reading import Metrics, Point
 from seqgan_jax.reporting.table import REAL
-from seqgan_jax.training import workdir
+from seqgan_jax.training import rendering
 
 PICTURE = "quality_diversity.png"  # of one run, in its folder
 _ALL_PICTURE, _ALL_VALUES = "sweep.png", "sweep.json"  # of all runs together
@@ -111,7 +112,7 @@ def write(swept: Swept, folder: str) -> None:
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        workdir.write_json(os.path.join(folder, _ALL_VALUES), as_json(swept))
+        write_json(os.path.join(folder, _ALL_VALUES), as_json(swept))
         _save(swept, os.path.join(folder, _ALL_PICTURE))
     except OSError as error:
         raise ConfigError(f"--out={folder}: cannot be written ({error.strerror})") from error
@@ -131,10 +132,7 @@ def draw(swept: Swept, folder: str) -> None:
 
 
 def _save(swept: Swept, path: str) -> None:
-    partial = f"{path}.partial"
-    with open(partial, "wb") as file:
-        file.write(style.png(figure(swept)))
-    os.replace(partial, path)
+    write_atomically(path, rendering.png(figure(swept)))
 
 
 def figure(swept: Swept) -> matplotlib.figure.Figure:

@@ -7,10 +7,11 @@ import os
 import matplotlib.figure
 import numpy as np
 
+from seqgan_jax.atomic import write_atomically
 from seqgan_jax.data.dataset import Codec
 from seqgan_jax.data.midi import write_midi
 from seqgan_jax.data.pitch_codec import PitchCodec, pitches
-from seqgan_jax.training.workdir import write_atomically
+from seqgan_jax.training import rendering
 from seqgan_jax.types import Sequences
 
 MUSIC_FOLDER = "music"
@@ -82,7 +83,4 @@ def draw_piano_rolls(path: str, tokens: np.ndarray, codec: PitchCodec) -> None:
         axes.grid(alpha=0.3)
     figure.supxlabel("time, seconds", fontsize=9)
     figure.supylabel("pitch (C4 is middle C)", fontsize=9)
-    root, extension = os.path.splitext(path)
-    partial = f"{root}.partial{extension}"
-    figure.savefig(partial, dpi=120)
-    os.replace(partial, path)
+    write_atomically(path, rendering.png(figure))

@@ -9,13 +9,16 @@ from typing import Any
 import matplotlib.figure
 import rich.table
 
+from seqgan_jax.atomic import write_atomically, write_json
+from seqgan_jax.training import rendering
 from seqgan_jax.training.plan import ADVERSARIAL, D_PRETRAIN, G_PRETRAIN, UNITS
-from seqgan_jax.training.workdir import write_json
 
 Line = dict[str, Any]
 
 # Tokens a second are of different work in every phase: no best among them.
-_NOT_METRICS = {"step", "phase", "seconds", "tokens_per_second", "mean_length", *UNITS.values()}
+_NOT_METRICS = {"step", "phase", "seconds", "tokens_per_second", *UNITS.values()}
+# Neither low nor high is good of itself.
+_NO_BEST = {"mean_length", *(f"self_bleu_{order}" for order in (2, 3, 4, 5))}
 # Of every other metric the lowest value is the best.
 _HIGHER_IS_BETTER = {
     "entropy",
@@ -31,8 +34,9 @@ def summarise(lines: Sequence[Line]) -> dict[str, Any]:
     """Last and best of every metric, seconds and last tokens/s a phase, from metrics.jsonl.
 
     The best is the lowest value of losses, NLLs, norms and copying, the highest of accuracy, AUC,
-    entropy, distinct fraction, BLEU and reward. It is a best of the run on the very figures
-    reported, so it flatters; the last value does not.
+    entropy, distinct fraction, BLEU and reward; self-BLEU and length have none. It is a best of the
+    run on the very figures reported, so it flatters; the last value does not. Tokens a second count
+    every position of the T, padding included.
     """
     metrics: dict[str, Any] = {}
     seconds: dict[str, float] = {}
@@ -49,8 +53,11 @@ def summarise(lines: Sequence[Line]) -> dict[str, Any]:
             # Of what is the same in every line, such as real data's BLEU, there is no best either.
             if name in _NOT_METRICS or name.endswith("_real"):
                 continue
-            entry = metrics.setdefault(name, {"best": value, "best_at": place})
+            first = {} if name in _NO_BEST else {"best": value, "best_at": place}
+            entry = metrics.setdefault(name, first)
             entry["last"] = value
+            if name in _NO_BEST:
+                continue
             better = value > entry["best"] if name in _HIGHER_IS_BETTER else value < entry["best"]
             if better:
                 entry["best"], entry["best_at"] = value, place
@@ -182,6 +189,4 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
         axes.grid(alpha=0.3)
     axes.set_xlabel("epochs of maximum likelihood, then adversarial rounds")
     figure.legend(loc="outside lower center", fontsize=8, ncols=3)
-    partial = os.path.join(workdir, "learning_curve.partial.png")
-    figure.savefig(partial, dpi=120)
-    os.replace(partial, os.path.join(workdir, "learning_curve.png"))
+    write_atomically(os.path.join(workdir, "learning_curve.png"), rendering.png(figure))

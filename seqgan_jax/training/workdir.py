@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
+from seqgan_jax.atomic import write_json
 from seqgan_jax.checked import ConfigError, differences, from_mapping, to_dict
 from seqgan_jax.hparams import HParams
 
 CONFIG_FILE = "config.json"
-
-
-def write_atomically(path: str, text: str) -> None:
-    """Writes a text file so that readers see the old one or the new one, never a part."""
-    partial = f"{path}.partial"
-    with open(partial, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def write_json(path: str, value: Any) -> None:
-    """Writes JSON, indented, atomically."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n")
 
 
 def claim(workdir: str, hparams: HParams) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorboardX
 
-from seqgan_jax.training.workdir import write_atomically
+from seqgan_jax.atomic import write_atomically
 
 FILE_NAME = "metrics.jsonl"
 
