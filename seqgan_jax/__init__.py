@@ -11,7 +11,7 @@ from seqgan_jax.methods.seqgan import (
     update_rollout_policy,
 )
 from seqgan_jax.methods.state import TrainState, init_state
-from seqgan_jax.metrics.bleu import bleu, self_bleu
+from seqgan_jax.metrics import bleu, self_bleu
 from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm

@@ -11,7 +11,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
 from seqgan_jax.benchmark import bleu as benchmark
 from seqgan_jax.checked import UserError
-from seqgan_jax.metrics.bleu import BleuReferences, backward_bleu, bleu, self_bleu
+from seqgan_jax.metrics.bleu_score import BleuReferences, backward_bleu, bleu, self_bleu
 from seqgan_jax.types import Sequences
 
 ORDERS = (1, 2, 3, 4, 5)

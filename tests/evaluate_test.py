@@ -20,7 +20,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from seqgan_jax.checked import ConfigError, DataError
 from seqgan_jax.data.pitch_codec import PitchCodec, pitches
 from seqgan_jax.data_hparams import DataSizes, TextDataHParams
-from seqgan_jax.metrics.language_model_score import language_model_score
+from seqgan_jax.metrics.lm_score import language_model_score
 from seqgan_jax.models.teacher_forcing import log_probs
 from seqgan_jax.reporting import evaluation_models
 from seqgan_jax.reporting.columns import BY_KEY

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("quick_compilation")
 def test_python_blocks_run(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(blocks) == 5
@@ -25,6 +26,8 @@ def test_python_blocks_run(capsys):
     # [5, 3, 9, 1] against [5, 3, 2] and [7, 5, 3]: 2 of 4 words, 1 of 3 pairs, not too short.
     assert names["repetition"][0] == pytest.approx(np.sqrt(2 / 4 * 1 / 3))
     assert names["quality"] == pytest.approx([1.0, 1.0, 1.0])
+    assert names["variety"] == pytest.approx(5 / 7)
+    assert 0.0 < names["nll_test"] < 2 * np.log(50)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(names["metrics"]))
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from seqgan_jax.metrics.bleu import BleuReferences
+from seqgan_jax.metrics.bleu_score import BleuReferences
 from seqgan_jax.metrics.scorer import ORDERS, Scorer, words
 from seqgan_jax.types import Sequences
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from seqgan_jax.benchmark import timing
 from seqgan_jax.checked import UserError
-from seqgan_jax.metrics.bleu import BleuReferences
+from seqgan_jax.metrics.bleu_score import BleuReferences
 from seqgan_jax.types import Sequences
 
 ORDERS = (2, 3, 4, 5)

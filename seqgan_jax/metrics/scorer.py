@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from seqgan_jax.metrics import distance, diversity
-from seqgan_jax.metrics.bleu import BleuReferences
+from seqgan_jax.metrics.bleu_score import BleuReferences
 from seqgan_jax.types import Sequences
 
 ORDERS = (2, 3, 4, 5)  # of BLEU

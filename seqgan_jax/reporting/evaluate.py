@@ -13,7 +13,7 @@ import rich.console
 
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data.written import read_sequences
-from seqgan_jax.metrics import language_model_score as lm
+from seqgan_jax.metrics import lm_score as lm
 from seqgan_jax.reporting import evaluation_models
 from seqgan_jax.reporting.evaluation_file import FILE_SOURCE, EvaluationFile
 from seqgan_jax.reporting.evaluation_models import Measures, Model

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqgan_jax.checked import ConfigError, DataError
 from seqgan_jax.data.pitch_codec import PitchCodec, pitches
-from seqgan_jax.metrics.language_model_score import mean_nll
+from seqgan_jax.metrics.lm_score import mean_nll
 from seqgan_jax.metrics.pitch import nearest_pitch_mse, pitch_mse
 from seqgan_jax.metrics.scorer import Scorer
 from seqgan_jax.models.tempered import tempered

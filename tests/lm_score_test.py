@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqgan_jax.metrics import language_model_score as lms
+from seqgan_jax.metrics import lm_score as lms
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
 from seqgan_jax.types import LanguageModel, Samples, Sequences
 
