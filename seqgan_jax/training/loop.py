@@ -35,6 +35,7 @@ from seqgan_jax.training.progress import PhaseProgress, ReadingProgress, clock
 from seqgan_jax.types import Array, LabelledBatch, Samples, Sequences
 
 SAMPLES_FILE = "samples.txt"
+_CURVE_SECONDS = 30.0  # between two drawings of the learning curve: each takes half a second
 
 
 class DivergedError(RuntimeError):
@@ -99,6 +100,7 @@ class Trainer:
             hparams.schedule, self._experiment.models, self._experiment.sizes.length
         )
         self._called: set[str] = set()
+        self._drawn_at = -math.inf
         self._end_round = jax.jit(self._experiment.models.method.end_round, donate_argnums=0)
 
     def _read_data(self, hparams: HParams) -> experiment.Experiment:
@@ -242,8 +244,9 @@ class Trainer:
             words = advice(self._hparams, metrics["nll_test"])
             if words is not None:
                 self._tell(words)
-        if due:
+        if due and time.monotonic() - self._drawn_at >= _CURVE_SECONDS:
             summary.plot_learning_curve(self._folder, writers.read_metrics(self._folder))
+            self._drawn_at = time.monotonic()
 
     def _seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._begun
