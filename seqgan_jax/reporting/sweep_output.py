@@ -185,13 +185,16 @@ def _draw_curves(axes: matplotlib.axes.Axes, swept: Swept, told: bool) -> None:
         label = group if group not in labelled else None
         labelled.add(group)
         axes.plot(*zip(*places, strict=True), linewidth=1, markersize=4, label=label, **look)
+        # Beside the line: above it to the left where it rises, to the right where it falls.
+        rises = (places[-1][1] - places[0][1]) * (places[-1][0] - places[0][0]) > 0.0
         for point, place in zip(curve, places, strict=True):
             if point.temperature == 1.0:
                 axes.plot(*place, markersize=9, **look)
             is_end = point in (curve[0], curve[-1]) and name != CONTROL
             if told and is_end and len(swept.curves) <= _NAMED_ENDS:
                 axes.annotate(
-                    f"{point.temperature:g}", place, (5, 4), textcoords="offset points",
+                    f"{point.temperature:g}", place, (-5 if rises else 5, 4),
+                    textcoords="offset points", ha="right" if rises else "left",
                     fontsize=7, color=look["color"],
                 )  # fmt: skip
 
