@@ -22,7 +22,8 @@ def read_sequences(path: str, codec: Codec, length: int) -> tuple[Sequences, tup
     Args:
       path: a UTF-8 text file.
       codec: encodes a line; what it lacks becomes its unknown token.
-      length: T, an end token counted; longer sequences are cut.
+      length: T. A sequence that leaves no room for an end token has none, as one that a generator
+        has not ended within T; what is longer than T is cut.
 
     Returns:
       Tokens and mask `[B, T]`, the end token inside the mask, and what was skipped or cut.
@@ -52,17 +53,17 @@ def read_sequences(path: str, codec: Codec, length: int) -> tuple[Sequences, tup
         if 0 < per_line < room and full and (len(groups) > 1 or size <= room):
             group = [[token for line in group for token in line]]
         found += group
-    long = sum(1 for ids in found if len(ids) > room)
+    long = sum(1 for ids in found if len(ids) > length)
     short = sum(1 for ids in found if len(ids) < room) if codec.end_token is None else 0
     unknown = 0 if codec.unknown_token is None else sum(x.count(codec.unknown_token) for x in found)
     notes = [
         (empty, f"{empty:,} of {number:,} lines blank: empty sequences."),
         (skipped, f"{skipped:,} of {number:,} lines blank: skipped."),
-        (long, f"{long:,} of {len(found):,} sequences longer than {room} tokens: cut."),
+        (long, f"{long:,} of {len(found):,} sequences longer than {length} tokens: cut."),
         (short, f"{short:,} of {len(found):,} sequences shorter than {room} tokens."),
         (unknown, f"{unknown:,} of {sum(map(len, found)):,} tokens unknown."),
     ]
-    rows = [ids[:room] + end for ids in found]
+    rows = [ids + end if len(ids) <= room else ids[:length] for ids in found]
     ids = np.array([token for row in rows for token in row], np.int32)
     sequences = padded(ids, np.array([len(row) for row in rows]), length, codec.pad_token)
     return sequences, tuple(note for number, note in notes if number)

@@ -31,7 +31,7 @@ class Column(NamedTuple):
 
 
 _LIKELIHOOD, _BLEU = "Likelihoods", "BLEU and self-BLEU"
-_COVERAGE, _COPIES = "Coverage and variety", "Copies and lengths"
+_COVERAGE, _VARIETY, _COPIES = "Coverage", "Variety", "Copies and lengths"
 _DISTANCE, _JUDGES = "Distance from held-out data", "Other judges"
 
 COLUMNS = (
@@ -73,13 +73,13 @@ COLUMNS = (
     ),
     *(
         Column(
-            f"distinct_{n}", f"distinct-{n}", _COVERAGE, NEAREST,
+            f"distinct_{n}", f"distinct-{n}", _VARIETY, NEAREST,
             "different n-grams as a share of all n-grams of the samples",
         )
         for n in (1, 2, 3, 4)
     ),
     Column(
-        "unique_ngrams_4", "unique 4-grams", _COVERAGE, NEAREST, "number of different 4-grams", 0
+        "unique_ngrams_4", "unique 4-grams", _VARIETY, NEAREST, "number of different 4-grams", 0
     ),
     Column(
         "duplicates", "duplicates", _COPIES, NEAREST, "share of samples that repeat an earlier one"

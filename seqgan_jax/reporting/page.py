@@ -23,7 +23,8 @@ th, td { padding: 0.25rem 0.7rem 0.25rem 0; text-align: right; white-space: nowr
   border-bottom: 1px solid #ccc; }
 thead th { border-bottom: 1px solid #111; vertical-align: bottom; }
 th:first-child { text-align: left; }
-.head td, .head th { text-align: left; white-space: normal; vertical-align: top; }
+.head td, .head th { text-align: left; vertical-align: top; }
+.head td:not(:nth-child(2)) { white-space: normal; }
 dl { font-size: 0.88rem; } dt { font-weight: 600; } dd { margin: 0 0 0.3rem 1.2rem; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
 img { max-width: 100%; height: auto; }
