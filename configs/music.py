@@ -3,7 +3,7 @@
   python bin/train.py --config=configs/music.py --config.data.path=FOLDER
 MIDI files, read by mido: pip install -e '.[music]'. At 0.4 s a step, the paper's, tunes at 120
 beats a minute do not fall on the beat; --config.data.seconds_per_step=0.25 gives their eighths.
-With the tunes of Nottingham: 15 minutes on 2 busy cores, BLEU-4 .924 at an NLL_test of 2.141,
+With the tunes of Nottingham: 10 minutes on 2 cores, BLEU-4 .924 at an NLL_test of 2.141,
 docs/results.md.
 
   --config=configs/music.py:smoke   every phase, small

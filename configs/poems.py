@@ -1,7 +1,8 @@
 """Chinese quatrains of 20 characters (arXiv 1609.05473, section 5.2).
 
   python bin/train.py --config=configs/poems.py --config.data.path=FILE
-A poem a line; punctuation and spaces are left out, other lengths dropped.
+A poem a line; punctuation and spaces are left out, other lengths dropped. With Texygen's shi.txt:
+10 minutes on 2 cores, BLEU-2 .627 at a self-BLEU-2 of .769, an NLL_test of 6.680; docs/results.md.
 
   --config=configs/poems.py:smoke   every phase, small
 """

@@ -1,8 +1,8 @@
 """Any text file, one sequence a line; tuned on the captions of Image COCO.
 
   python bin/train.py --config=configs/text.py --config.data.path=FILE
-With image_coco.txt and --config.data.test_path=test_coco.txt: about 18 minutes on 2 busy cores; at
-temperature 1 BLEU-2 .791, BLEU-5 .247 at a self-BLEU-5 of .542 (5,000 samples), docs/results.md.
+With image_coco.txt and --config.data.test_path=test_coco.txt: 16 minutes on 2 cores; at
+temperature 1 BLEU-2 .796, BLEU-5 .255 at a self-BLEU-5 of .600 (10,000 samples), docs/results.md.
 
   --config.data.level=word --config.data.lowercase=True   prose: punctuation apart, small letters
   --config.data.level=character --config.data.max_length=80 --config.training.reward_min_nll=0.8
