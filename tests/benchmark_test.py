@@ -107,7 +107,6 @@ def test_the_paper_s_sizes_are_those_of_the_issue():
     assert work.discriminator_gradient(paper).flop == pytest.approx(5.2e9, rel=0.01)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_every_phase_gets_its_figures(monkeypatch):
     monkeypatch.setattr(phases, "_SEQUENCES", 16)
     chosen = [name for name in report.PHASES if name != "startup"]
@@ -129,7 +128,6 @@ def test_every_phase_gets_its_figures(monkeypatch):
     assert list(table.columns[-1].cells)[:2] == ["2.00", "-"]
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_start_up_is_measured_to_the_first_step():
     command = [sys.executable, str(ROOT / "bin" / "train.py"), "--config=configs/oracle.py:smoke"]
     row = startup.measure(command, steps=8, tokens=8 * 64 * 8, runs=1)
@@ -155,7 +153,6 @@ def test_a_failed_start_says_why():
         startup.measure(command, steps=1, tokens=1, runs=1)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     ("hparams", "plain"),
     [
@@ -219,7 +216,6 @@ def test_saved_runs_tell_machine_and_version(tmp_path):
     assert run["limits"]["flop_per_second"] == 1e9
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_scaling_doubles_each_size(monkeypatch):
     monkeypatch.setattr(scaling, "_LENGTHS", (6, 12))
     rows = list(scaling.table(SMALL, 1).columns[0].cells)

@@ -3,6 +3,10 @@
 import os
 import pathlib
 
+# Most tests compile much and run little: the optimiser's passes would double their time. Programs
+# that tests start inherit it, but for end_to_end_test.py, where all is as users have it.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import jax
 import pytest
 
@@ -10,15 +14,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """For tests that compile much and run little: the optimiser's passes would take minutes."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """One compilation cache for the module's processes, apart from the user's."""
-    return os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled"))}
+    """Optimised as a user's; one compilation cache for the module's processes, a new one."""
+    cache = str(tmp_path_factory.mktemp("compiled"))
+    return os.environ | {
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+        "JAX_COMPILATION_CACHE_DIR": cache,
+    }
 
 
 def command(program, *flags):

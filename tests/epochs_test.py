@@ -30,9 +30,6 @@ DATA = Samples(
 )
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 def counting_method(batch_size):
     """Counts how often each row was seen, per step; generated rows and wrong labels apart.
 

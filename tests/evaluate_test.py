@@ -33,8 +33,6 @@ from seqgan_jax.training import trained
 from seqgan_jax.training.experiment import Experiment
 from seqgan_jax.types import Sequences
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 LM_EPOCHS = 2
 NUMBER = 20
 SIZES = DataSizes(vocab_size=5, length=4, num_train=40, num_test=30)

@@ -42,7 +42,6 @@ def test_the_program_does_not_grow(played, doubled):
     assert equations(scaling.resized(played, **{doubled: 2 * size})) <= equations(played) + 1
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_memory_is_flat_in_rollouts():
     def held(num_rollouts):
         phase = phases.build(scaling.resized(LARGE, N=num_rollouts))["action_values"]
@@ -51,7 +50,6 @@ def test_memory_is_flat_in_rollouts():
     assert held(64) == pytest.approx(held(4), rel=0.001)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("doubled", ["B", "V", "H"])
 def test_memory_grows_at_most_linearly(doubled):
     """In T it would at the paper's sizes, where V logits outweigh T ids of each of T prefixes."""
@@ -64,7 +62,6 @@ def test_memory_grows_at_most_linearly(doubled):
     assert held(scaling.resized(LARGE, **{doubled: 2 * size})) < 2.05 * held(LARGE)
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("played", [SMALL, DENSITY], ids=["text_cnn", "density"])
 def test_a_round_needs_no_host(played):
     """Two rounds with transfers refused: on a CPU, those to the device and callbacks are."""

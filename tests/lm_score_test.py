@@ -9,8 +9,6 @@ from seqgan_jax.metrics import lm_score as lms
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
 from seqgan_jax.types import LanguageModel, Samples, Sequences
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 V = 3
 
 

@@ -34,8 +34,6 @@ HPARAMS = TrainingHParams(d_learning_rate=0.01, d_l2=0.2)
 MODEL = lstm(V, 8, 8, init_scale=1.0)
 TINY = lstm(3, 2, 3, init_scale=1.0)
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def normal_params(init, seed=0, scale=0.7):
     """Large normal parameters: no bias is zero and no two are alike."""

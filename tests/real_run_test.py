@@ -17,7 +17,6 @@ from seqgan_jax.data_hparams import MusicDataHParams, TextDataHParams
 from seqgan_jax.training import outputs, trained
 from seqgan_jax.training.loop import Trainer
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 CLOCKS = {"seconds", "tokens_per_second"}
 
 

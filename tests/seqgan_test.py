@@ -80,9 +80,6 @@ def labelled(batch_size=4, length=T):
 TRACES = collections.Counter()
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 @functools.cache
 def jitted(name, hparams=UNCLIPPED, model=TABLE, classifier=CLASSIFIER, reward=None):
     """A function of the method, compiled once for all tests; its traces are counted."""

@@ -42,9 +42,6 @@ def text_run(tmp_path_factory):
     return keep_run(folder / "text", hparams, pretrained=False)
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 def quiet():
     return rich.console.Console(file=io.StringIO(), width=250)
 

@@ -38,9 +38,6 @@ NUM_CALLS = 3 + 2 + 3 * (1 + 2)
 CLOCKS = {"seconds", "tokens_per_second"}
 
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Every run here compiles the same programs: compile them once."""

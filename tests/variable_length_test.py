@@ -74,7 +74,6 @@ PLAYERS = {
 
 
 @pytest.mark.parametrize("players", PLAYERS)
-@pytest.mark.usefixtures("quick_compilation")
 def test_padding_further_changes_no_loss(text, tmp_path, monkeypatch, players):
     """All phases, on the very same draws: a position's random number does not depend on T."""
     hparams = settings(text, **PLAYERS[players])
