@@ -2,12 +2,14 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqgan_jax import metrics
 from seqgan_jax.metrics.bleu_score import BleuReferences
 from seqgan_jax.metrics.scorer import ORDERS, Scorer, words
-from seqgan_jax.types import Sequences
+from seqgan_jax.types import Samples, Sequences
 
 END, UNKNOWN = 1, 2
 LENGTH = 8
@@ -150,3 +152,36 @@ def test_sequences_of_full_length_need_no_end(rows):
     scorer = Scorer(padded(rows[0]), padded(rows[1]))
     expected = BleuReferences(padded(rows[1]), 5).scores(samples)
     assert scorer.bleu(samples) == pytest.approx(means("bleu", expected), abs=1e-12)
+
+
+def test_what_a_model_draws_is_measured_as_it_is_on_the_host():
+    """JAX arrays have 32 bits unless told otherwise, and keys of n-grams need more."""
+    rng = np.random.default_rng(0)
+    hosts = [
+        Sequences(
+            rng.zipf(1.2, (4_000, 20)).clip(max=20_000).astype(np.int32),
+            np.arange(20) < rng.integers(1, 21, 4_000)[:, None],
+        )
+        for _ in range(2)
+    ]
+    drawn = [Samples(*map(jnp.asarray, each)) for each in hosts]
+
+    def measured(samples, references):
+        return [
+            metrics.bleu(samples, references, 3).mean(),
+            metrics.self_bleu(samples, 3).mean(),
+            metrics.backward_bleu(samples, references, 2).mean(),
+            metrics.distinct_n(samples, 2),
+            metrics.unique_ngrams(samples, 3),
+            metrics.duplicate_rate(samples),
+            metrics.distinct_fraction(samples.tokens),
+            metrics.copied_sequences(samples, references),
+            metrics.CopiedFraction(*references, order=2)(*samples),
+            metrics.jensen_shannon_divergence(samples, references, 2),
+            metrics.length_distance(samples, references),
+            metrics.pitch_mse(samples.tokens, references.tokens),
+            metrics.nearest_pitch_mse(samples.tokens[:50], references.tokens[:50]),
+            *Scorer(references, references, END, UNKNOWN).variety(samples).values(),
+        ]
+
+    np.testing.assert_array_equal(measured(*drawn), measured(*hosts))

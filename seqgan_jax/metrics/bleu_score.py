@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqgan_jax.metrics.ngrams import Counts, NgramNumbers, counted
-from seqgan_jax.types import Sequences
+from seqgan_jax.metrics.ngrams import Counts, NgramNumbers, counted, on_host
+from seqgan_jax.types import Samples, Sequences
 
 _EPSILON = 0.1
 
@@ -38,7 +38,8 @@ class BleuReferences:
       ValueError: no references, or `max_order` is below 1.
     """
 
-    def __init__(self, references: Sequences, max_order: int) -> None:
+    def __init__(self, references: Samples | Sequences, max_order: int) -> None:
+        references = on_host(references)
         if not len(references.tokens):
             raise ValueError("no references: BLEU needs at least one")
         self._numbers = NgramNumbers(references, max_order)
@@ -46,7 +47,7 @@ class BleuReferences:
         self._most = [_most(counts) for counts in self._counts]
         self._lengths = references.mask.sum(axis=1)
 
-    def scores(self, hypotheses: Sequences) -> np.ndarray:
+    def scores(self, hypotheses: Samples | Sequences) -> np.ndarray:
         """BLEU of each hypothesis against all references.
 
         Args:
@@ -55,6 +56,7 @@ class BleuReferences:
         Returns:
           `[max_order, B]` float64; row n - 1 weighs the orders 1 to n alike.
         """
+        hypotheses = on_host(hypotheses)
         matched = []
         for numbers, most in zip(self._numbers.of(hypotheses), self._most, strict=True):
             number, row, count = counted(numbers)
@@ -90,7 +92,9 @@ class BleuReferences:
         return _bleu(matched, self._lengths, closest)
 
 
-def bleu(hypotheses: Sequences, references: Sequences, max_order: int) -> np.ndarray:
+def bleu(
+    hypotheses: Samples | Sequences, references: Samples | Sequences, max_order: int
+) -> np.ndarray:
     """BLEU of each hypothesis with all references as its reference set.
 
     Args:
@@ -107,7 +111,7 @@ def bleu(hypotheses: Sequences, references: Sequences, max_order: int) -> np.nda
     return BleuReferences(references, max_order).scores(hypotheses)[-1]
 
 
-def self_bleu(samples: Sequences, max_order: int) -> np.ndarray:
+def self_bleu(samples: Samples | Sequences, max_order: int) -> np.ndarray:
     """BLEU of each sample with all other samples as its reference set (arXiv 1802.01886).
 
     High values mean little diversity. It grows with the number of samples: compare equal numbers.
@@ -125,7 +129,9 @@ def self_bleu(samples: Sequences, max_order: int) -> np.ndarray:
     return BleuReferences(samples, max_order).own_scores()[-1]
 
 
-def backward_bleu(samples: Sequences, references: Sequences, max_order: int) -> np.ndarray:
+def backward_bleu(
+    samples: Samples | Sequences, references: Samples | Sequences, max_order: int
+) -> np.ndarray:
     """BLEU of each reference with the samples as its reference set: what they lack lowers it.
 
     Returns:

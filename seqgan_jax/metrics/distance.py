@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from seqgan_jax.metrics.ngrams import NONE, NgramNumbers, joined
-from seqgan_jax.types import Sequences
+from seqgan_jax.metrics.ngrams import NONE, NgramNumbers, joined, on_host
+from seqgan_jax.types import Samples, Sequences
 
 
-def length_distance(samples: Sequences, references: Sequences) -> float:
+def length_distance(samples: Samples | Sequences, references: Samples | Sequences) -> float:
     """Wasserstein-1 distance between the distributions of lengths, in tokens.
 
     Args:
@@ -18,7 +18,7 @@ def length_distance(samples: Sequences, references: Sequences) -> float:
     Returns:
       The area between the two cumulative distributions; NaN where one of the two has no sequence.
     """
-    lengths = [sequences.mask.sum(axis=1) for sequences in (samples, references)]
+    lengths = [on_host(sequences).mask.sum(axis=1) for sequences in (samples, references)]
     if not all(each.size for each in lengths):
         return float("nan")
     size = 1 + max(int(each.max()) for each in lengths)
@@ -26,7 +26,9 @@ def length_distance(samples: Sequences, references: Sequences) -> float:
     return float(np.abs(np.cumsum(shares[0] - shares[1])).sum())
 
 
-def jensen_shannon_divergence(samples: Sequences, references: Sequences, order: int) -> float:
+def jensen_shannon_divergence(
+    samples: Samples | Sequences, references: Samples | Sequences, order: int
+) -> float:
     """Jensen-Shannon divergence of the n-gram distributions (as in arXiv 1704.00028).
 
     Args:

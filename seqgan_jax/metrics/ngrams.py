@@ -6,9 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqgan_jax.types import Sequences
+from seqgan_jax.types import Samples, Sequences
 
 NONE = -1  # the number of what is no n-gram, or of none that is known
+
+
+def on_host(sequences: Samples | Sequences) -> Sequences:
+    """As NumPy arrays: JAX's have no 64-bit integers unless told to, and would overflow unseen."""
+    return Sequences(np.asarray(sequences.tokens), np.asarray(sequences.mask))
 
 
 class NgramNumbers:
@@ -30,9 +35,10 @@ class NgramNumbers:
       ValueError: `max_order` is below 1.
     """
 
-    def __init__(self, sequences: Sequences, max_order: int) -> None:
+    def __init__(self, sequences: Samples | Sequences, max_order: int) -> None:
         if max_order < 1:
             raise ValueError(f"max_order={max_order}: must be at least 1")
+        sequences = on_host(sequences)
         self.max_order = max_order
         self._known: list[np.ndarray] = []  # of each order the different keys, ascending
         self.own: list[np.ndarray] = []
@@ -45,8 +51,9 @@ class NgramNumbers:
         """How many different n-grams of an order there are."""
         return len(self._known[order - 1])
 
-    def of(self, sequences: Sequences) -> list[np.ndarray]:
+    def of(self, sequences: Samples | Sequences) -> list[np.ndarray]:
         """The numbers of other sequences' n-grams; `NONE` for those that are not known."""
+        sequences = on_host(sequences)
         result: list[np.ndarray] = []
         for known in self._known:
             keys = self._extended(sequences, result)
@@ -113,8 +120,9 @@ def counted(numbers: np.ndarray) -> Counts:
     return Counts(number, row, counts)
 
 
-def joined(one: Sequences, other: Sequences) -> Sequences:
+def joined(one: Samples | Sequences, other: Samples | Sequences) -> Sequences:
     """Two sets of sequences as one, the shorter rows padded."""
+    one, other = on_host(one), on_host(other)
     length = max(one.tokens.shape[1], other.tokens.shape[1])
 
     def widened(array: np.ndarray) -> np.ndarray:

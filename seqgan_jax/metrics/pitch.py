@@ -75,6 +75,7 @@ def _check_lengths(samples: np.ndarray, references: np.ndarray) -> None:
 
 def _filled(melodies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pitches with 0 for rests, and which positions sound, as float64 `[B, T]` each."""
+    melodies = np.asarray(melodies)
     sounds = ~np.isnan(melodies)
     return np.where(sounds, melodies.astype(np.float64) - _MIDDLE, 0.0), sounds.astype(np.float64)
 

@@ -8,14 +8,15 @@ import numpy as np
 
 from seqgan_jax.metrics import distance, diversity
 from seqgan_jax.metrics.bleu_score import BleuReferences
-from seqgan_jax.types import Sequences
+from seqgan_jax.metrics.ngrams import on_host
+from seqgan_jax.types import Samples, Sequences
 
 ORDERS = (2, 3, 4, 5)  # of BLEU
 _NEVER = -1  # an id that matches nothing
 
 
 def words(
-    sequences: Sequences, end_token: int | None, unknown_token: int | None = None
+    sequences: Samples | Sequences, end_token: int | None, unknown_token: int | None = None
 ) -> Sequences:
     """Sequences as metrics count them: without the end token, the unknown token matching nothing.
 
@@ -25,7 +26,7 @@ def words(
       unknown_token: replaced by an id that equals no token, so that a sample's unknown word is not
         taken for a reference's; None replaces nothing.
     """
-    tokens, mask = sequences
+    tokens, mask = on_host(sequences)
     if end_token is not None:
         mask = mask & (tokens != end_token)
     if unknown_token is not None:
@@ -47,8 +48,8 @@ class Scorer:
 
     def __init__(
         self,
-        train: Sequences,
-        test: Sequences,
+        train: Samples | Sequences,
+        test: Samples | Sequences,
         end_token: int | None = None,
         unknown_token: int | None = None,
     ) -> None:
@@ -63,7 +64,7 @@ class Scorer:
     def _copied(self) -> diversity.CopiedFraction:
         return diversity.CopiedFraction(*self._train)
 
-    def bleu(self, samples: Sequences) -> dict[str, float]:
+    def bleu(self, samples: Samples | Sequences) -> dict[str, float]:
         """Mean BLEU-2..5 against the held-out sequences: `bleu_2` and so on."""
         scores = self._references.scores(words(samples, self._end, self._unknown))
         return {f"bleu_{order}": float(scores[order - 1].mean()) for order in ORDERS}
@@ -73,12 +74,12 @@ class Scorer:
         scores = self._references.own_scores()
         return {f"bleu_{order}": float(scores[order - 1].mean()) for order in ORDERS}
 
-    def self_bleu(self, samples: Sequences) -> dict[str, float]:
+    def self_bleu(self, samples: Samples | Sequences) -> dict[str, float]:
         """Mean self-BLEU-2..5. It grows with the number of samples: compare equal numbers."""
         own = BleuReferences(words(samples, self._end), max_order=ORDERS[-1]).own_scores()
         return {f"self_bleu_{order}": float(own[order - 1].mean()) for order in ORDERS}
 
-    def backward_bleu(self, samples: Sequences) -> dict[str, float]:
+    def backward_bleu(self, samples: Samples | Sequences) -> dict[str, float]:
         """Mean BLEU-2..5 of the held-out sequences against the samples: what they miss lowers it.
 
         Like self-BLEU it grows with the number of samples.
@@ -87,7 +88,7 @@ class Scorer:
         scores = own.scores(words(self._test, None, self._unknown))
         return {f"backward_bleu_{order}": float(scores[order - 1].mean()) for order in ORDERS}
 
-    def variety(self, samples: Sequences) -> dict[str, float]:
+    def variety(self, samples: Samples | Sequences) -> dict[str, float]:
         """How samples differ among themselves, from the training data, and in length and n-grams.
 
         `distinct_1..4` and `unique_ngrams_4` grow or fall with the number of samples too.
@@ -104,10 +105,10 @@ class Scorer:
             result[f"jsd_{n}"] = distance.jensen_shannon_divergence(samples, self._test, n)
         return result
 
-    def copied_ngrams(self, samples: Sequences) -> float:
+    def copied_ngrams(self, samples: Samples | Sequences) -> float:
         """Share of the samples' n-grams, of 8 or half of T, that stand in the training data."""
         return self._copied(*words(samples, self._end))
 
-    def mean_length(self, samples: Sequences) -> float:
+    def mean_length(self, samples: Samples | Sequences) -> float:
         """In tokens, the end token not counted."""
         return float(words(samples, self._end).mask.sum(axis=1).mean())
