@@ -272,18 +272,21 @@ def test_rows_are_kept_replaced_and_ordered(tmp_path):
     file.add(Row("MLE", "generator", {"bleu_2": 0.5, "jsd_4": math.nan}))
     file.add(Row("MLE", "file", {"bleu_2": 0.1}))
     file.set_sweep({"x": "self_bleu_5", "y": "bleu_5", "curves": []})
-    again = EvaluationFile(str(tmp_path), "text", SIZES, 20, 3)
+    again = EvaluationFile(str(tmp_path), "text", SIZES, 20, 3, 7)
     again.add(Row("real, held out", "test", {"bleu_2": 0.9}))
-    again.add(Row("MLE", "pretrained", {"bleu_2": 0.6}))
+    again.add(Row("MLE", "pretrained", {"bleu_2": 0.6}, step=5))
     content = read(tmp_path)
     sizes = {"num_train": 40, "num_test": 30, "vocab_size": 5, "length": 4}
     assert content["data"] == {"kind": "text"} | sizes
     assert (content["version"], content["num_samples"], content["seed"]) == (1, 20, 3)
     assert content["sweep"]["num_samples"] == 10
-    of_second, of_first = {"num_samples": 20, "seed": 3}, {"num_samples": 10, "seed": 0}
+    of_second, of_first = (
+        {"num_samples": number, "seed": seed, "lm_epochs": epochs}
+        for number, seed, epochs in ((20, 3, 7), (10, 0, 0))
+    )
     assert content["rows"] == [
         {"name": "real, held out", "source": "test", **of_second, "metrics": {"bleu_2": 0.9}},
-        {"name": "MLE", "source": "pretrained", **of_second, "metrics": {"bleu_2": 0.6}},
+        {"name": "MLE", "source": "pretrained", **of_second, "step": 5, "metrics": {"bleu_2": 0.6}},
         {"name": "MLE", "source": "file", **of_first, "metrics": {"bleu_2": 0.1}},
     ]
     console = quiet()
@@ -386,14 +389,47 @@ def test_no_row_is_replaced_by_one_of_fewer_unless_asked(measured):
     folder, options = measured
     evaluate(folder, options, quiet())
     before = rewrite(folder, num_samples=50, seed=7)
-    again, told = measured_again(folder, options._replace(lm_epochs=1))
+    again, told = measured_again(folder, Options(lm_epochs=1))
     assert again == {}
     assert read(folder)["rows"] == before
-    assert "ids.txt: kept as measured before, on 50 sequences" in told
+    assert "SeqGAN: kept as measured before, on 50 sequences" in told
     assert "training a language model" not in told  # no row needs the judge
-    assert measured_again(folder, Options(lm_epochs=0))[0] == {}
     assert measured_again(folder, Options(lm_epochs=0, num=20))[0] == dict.fromkeys(ALL, 20)
     assert [row["num_samples"] for row in read(folder)["rows"]] == [20, 20, 20, 20, 50]
+
+
+def test_a_file_of_the_same_name_is_another(measured):
+    folder, options = measured
+    evaluate(folder, options, quiet())
+    (pathlib.Path(options.samples)).write_text("9 9 9 9\n9 9 9 9\n")
+    again, told = measured_again(folder, options)
+    assert again == {"ids.txt": 2}
+    assert "ids.txt: kept" not in told
+    assert read(folder)["rows"][-1]["metrics"]["duplicates"] == 0.5
+
+
+def test_a_model_that_has_learnt_on_is_another(measured):
+    """Whatever the number of sequences that its row is of."""
+    folder, options = measured
+    evaluate(folder, options, quiet())
+    rows = rewrite(folder, num_samples=50)
+    steps = [row.get("step") for row in rows]
+    assert steps[:2] == [None, None]
+    assert None not in steps[2:4]
+    content = read(folder)
+    content["rows"][3]["step"] += 1
+    (pathlib.Path(folder) / "evaluation.json").write_text(json.dumps(content))
+    assert measured_again(folder, options)[0] == {"SeqGAN": 32, "ids.txt": 3}
+    assert [row.get("step") for row in read(folder)["rows"]] == steps
+
+
+def test_judges_of_other_epochs_are_others(measured):
+    folder, options = measured
+    options = options._replace(lm_epochs=1)
+    evaluate(folder, options, quiet())
+    assert measured_again(folder, options)[0] == {"ids.txt": 3}
+    again, _ = measured_again(folder, options._replace(lm_epochs=2))
+    assert again == {**dict.fromkeys(ALL, 32), "ids.txt": 3}
 
 
 def test_rows_of_the_first_files_take_the_number_of_their_call(tmp_path):

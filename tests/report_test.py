@@ -177,11 +177,28 @@ def test_real_data_are_those_of_the_most_samples(tmp_path):
     few, many = evaluation(0.1, num_samples=10), evaluation(0.2, num_samples=99)
     few["rows"][0]["metrics"]["bleu_2"] = 0.7
     (part,) = made(write_run(tmp_path / "a", scores=few), write_run(tmp_path / "b", scores=many))
-    assert rows_of(part)["real, held out"]["bleu_2"] == "0.900"
-    assert list(rows_of(part))[2:] == ["a: MLE", "a: SeqGAN", "b: MLE", "b: SeqGAN"]
+    assert rows_of(part)["real, held out (99 samples)"]["bleu_2"] == "0.900"
+    assert list(rows_of(part))[2:] == [
+        "a: MLE (10 samples)", "a: SeqGAN (10 samples)",
+        "b: MLE (99 samples)", "b: SeqGAN (99 samples)",
+    ]  # fmt: skip
     assert table.make(part).sources == [
         "a: evaluation.json, 10 samples.",
         "b: evaluation.json, 99 samples.",
+    ]
+
+
+def test_figures_of_unlike_numbers_are_never_averaged(tmp_path):
+    """The spread over seeds would be that over numbers of samples."""
+    folders = [
+        write_run(tmp_path / f"a-{seed}", seed=seed, scores=evaluation(bleu, num_samples=number))
+        for seed, (bleu, number) in enumerate(((0.1, 10), (0.2, 99), (0.4, 99)))
+    ]
+    (part,) = made(*folders)
+    assert rows_of(part)["SeqGAN"]["bleu_2"] == "0.300 ± 0.141"
+    assert [row.runs for row in table.make(part).rows] == [None, None, 2, 2]
+    assert table.make(part).sources == [
+        "a: evaluation.json, 10 or 99 samples; rows of fewer than the most are left out."
     ]
 
 
@@ -250,12 +267,14 @@ def test_a_course_is_placed_about_the_end_of_maximum_likelihood(tmp_path):
 
 
 def test_sweep_points_are_means_a_temperature(tmp_path):
-    def sweep(x):
+    def sweep(x, number=80):
         points = [
             {"temperature": t, "metrics": {"self_bleu_5": x + t, "bleu_5": x}} for t in (1.0, 0.5)
         ]
         keys = {"variable": "temperature", "x": "self_bleu_5", "y": "bleu_5"}
-        return {**keys, "curves": [{"name": "MLE", "points": points}]}
+        real = {"self_bleu_5": x, "bleu_5": 0.9}
+        curves = [{"name": "MLE", "points": points}]
+        return {**keys, "num_samples": number, "real": real, "curves": curves}
 
     folders = [
         write_run(tmp_path / f"a-{n}", seed=n, scores=evaluation(0.1, sweep(x)))
@@ -269,6 +288,16 @@ def test_sweep_points_are_means_a_temperature(tmp_path):
     (picture,) = comparisons.quality_diversity(part)
     assert picture.png.startswith(PNG)
     assert "from 0.5 to 1," in picture.caption
+    assert "80 samples at each" in picture.caption
+    # A sweep of fewer samples is another measure: it is not averaged in, nor are its real data.
+    fewer = write_run(tmp_path / "a-2", seed=2, scores=evaluation(0.1, sweep(0.0, 20)))
+    (part,) = made(*folders, fewer)
+    assert comparisons.sweep_points(part.groups[0], "MLE", ("self_bleu_5", "bleu_5")) == points
+    other = write_run(tmp_path / "b", seed=3, scores=evaluation(0.1, sweep(0.0, 90)))
+    (part,) = made(*folders, other)
+    assert comparisons._real_level(part) == {"self_bleu_5": 0.0, "bleu_5": 0.9}
+    (picture,) = comparisons.quality_diversity(part)
+    assert "a 80, b 90, not to be compared" in picture.caption
 
 
 def test_an_empty_line_is_a_sample_of_length_0(tmp_path, sentences):

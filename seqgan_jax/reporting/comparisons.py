@@ -12,9 +12,9 @@ from seqgan_jax.data.dataset import Codec
 from seqgan_jax.reporting import style
 from seqgan_jax.reporting.columns import BY_KEY, HIGHER, LOWER
 from seqgan_jax.reporting.groups import Group, Part, Spread, spread
-from seqgan_jax.reporting.reading import Sweep
+from seqgan_jax.reporting.reading import Metrics, Sweep
 from seqgan_jax.reporting.style import Picture
-from seqgan_jax.reporting.table import MLE, real_metrics
+from seqgan_jax.reporting.table import MLE
 from seqgan_jax.training import rendering
 
 _BINS = 40  # at most; lengths beyond share one
@@ -23,7 +23,10 @@ _DIRECTIONS = {LOWER: "lower", HIGHER: "higher"}
 
 
 def quality_diversity(part: Part, suffix: str = "") -> list[Picture]:
-    """Each sweep's generators by the two metrics that it names; runs of a group are averaged."""
+    """Each sweep's generators by the two metrics that it names; runs of a group are averaged.
+
+    Of a group whose sweeps differ in their number of samples, only those of the most are drawn.
+    """
     sweeps = [sweep for group in part.groups for sweep in _sweeps(group)]
     pairs = list(dict.fromkeys((sweep.x, sweep.y) for sweep in sweeps))
     several = any(len(_sweeps(group)) > 1 for group in part.groups)
@@ -36,7 +39,9 @@ def quality_diversity(part: Part, suffix: str = "") -> list[Picture]:
             f"Each generator drawn at temperatures from {min(temperatures):g} to "
             f"{max(temperatures):g}, which stand at the ends of the first curve; large: "
             "temperature 1. Judge by whole curves: a point further along the same curve is only "
-            "another temperature." + " Bars: one standard deviation over runs." * several,
+            "another temperature."
+            + _numbers(part)
+            + " Bars: one standard deviation over runs." * several,
             f"{BY_KEY[keys[1]].title} against {BY_KEY[keys[0]].title}, maximum likelihood beside "
             "what follows it, at several temperatures.",
         )
@@ -60,11 +65,7 @@ def _quality_diversity(part: Part, keys: tuple[str, str]) -> bytes:
                 look["label"] = f"{group.name}: {name}" if several else name
                 _draw_sweep(axes, points, look)
                 drawn.append(points)
-    # Training sequences are to the held-out ones what a perfect generator's samples would be.
-    real = real_metrics(part, "test" if "nll_oracle" in keys else "train")
-    # The oracle is the model that real data come from: its NLL_test is its own NLL.
-    level = {"nll_test": real["nll_oracle"].mean} if "nll_oracle" in real else {}
-    level |= {key: each.mean for key, each in real.items()}
+    level = _real_level(part)
     if all(key in level for key in keys):
         axes.plot(
             level[keys[0]], level[keys[1]], "*", color="black", markersize=14, linestyle="none",
@@ -82,7 +83,28 @@ def _quality_diversity(part: Part, keys: tuple[str, str]) -> bytes:
 
 def _sweeps(group: Group) -> list[Sweep]:
     found = [run.evaluation.sweep for run in group.runs if run.evaluation is not None]
-    return [sweep for sweep in found if sweep is not None]
+    return _of_most_samples([sweep for sweep in found if sweep is not None])
+
+
+def _of_most_samples(sweeps: list[Sweep]) -> list[Sweep]:
+    """Self-BLEU and BLEU of real data move with their number."""
+    most = max((sweep.num_samples or 0 for sweep in sweeps), default=0)
+    return [sweep for sweep in sweeps if (sweep.num_samples or 0) == most]
+
+
+def _real_level(part: Part) -> Metrics:
+    """Real data's metrics: a sweep's own, which are of as many sequences as its curves."""
+    sweeps = _of_most_samples([sweep for group in part.groups for sweep in _sweeps(group)])
+    return next((sweep.real for sweep in sweeps if sweep.real), {})
+
+
+def _numbers(part: Part) -> str:
+    found = {group.name: _sweeps(group)[0].num_samples for group in part.groups if _sweeps(group)}
+    numbers = {number for number in found.values() if number}
+    if len(numbers) == 1:
+        return f" {numbers.pop():,} samples at each."
+    listed = ", ".join(f"{name} {number:,}" for name, number in found.items() if number)
+    return f" Samples at each: {listed}, not to be compared." if numbers else ""
 
 
 def sweep_points(group: Group, name: str, keys: tuple[str, str]) -> Points:

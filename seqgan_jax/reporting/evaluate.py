@@ -50,7 +50,9 @@ def evaluate(folder: str, options: Options, console: rich.console.Console) -> No
     evaluation = Evaluation(folder, options, console)
     built = evaluation.experiment
     kind = built.hparams.data.kind
-    file = EvaluationFile(folder, kind, built.sizes, evaluation.number, options.seed)
+    file = EvaluationFile(
+        folder, kind, built.sizes, evaluation.number, options.seed, options.lm_epochs
+    )
     for row in evaluation.rows(file):
         file.add(row)
     console.print(table(file.content))
@@ -62,6 +64,7 @@ class _Task(NamedTuple):
     name: str
     source: str
     number: int  # of sequences
+    step: int | None  # of a model's training
     measure: Callable[[], Metrics]
 
 
@@ -95,9 +98,10 @@ class Evaluation:
         """Held-out and training sequences, the generators, the file; each once it is measured.
 
         Args:
-          file: its rows are not measured again where N was not asked for and they are of more
-            sequences; or, beside a file of samples, of as many, of the same seed, and with the LM
-            scores that are asked for.
+          file: its rows of real data, and of models at the step where they still are, are not
+            measured again where N was not asked for and they are of more sequences; or, beside a
+            file of samples, of as many, of the same seed, and with the LM scores, of as many
+            epochs, that are asked for.
         """
         numbers = {}
         for task in self._tasks():
@@ -105,7 +109,7 @@ class Evaluation:
             numbers[task.name, task.source] = task.number
             if earlier is None or not self._stands(earlier, task):
                 self._tell(f"{task.name}: measuring {task.number:,} sequences")
-                yield Row(task.name, task.source, task.measure(), task.number)
+                yield Row(task.name, task.source, task.measure(), task.number, task.step)
                 continue
             number = numbers[task.name, task.source] = earlier["num_samples"]
             self._tell(
@@ -119,26 +123,29 @@ class Evaluation:
             )
 
     def _tasks(self) -> Iterator[_Task]:
-        yield _Task(REAL["test"], "test", self.number, self._held_out)
-        yield _Task(REAL["train"], "train", self.number, self._training)
+        yield _Task(REAL["test"], "test", self.number, None, self._held_out)
+        yield _Task(REAL["train"], "train", self.number, None, self._training)
         for model in self._models:
             measure = functools.partial(self._of_model, model)
-            yield _Task(model.name, model.source, self.number, measure)
+            step = int(model.run.state.step)
+            yield _Task(model.name, model.source, self.number, step, measure)
         if self._file is not None:
             name = os.path.basename(str(self._options.samples))
             measure = functools.partial(self._of_samples, name, self._file)
-            yield _Task(name, FILE_SOURCE, len(self._file.tokens), measure)
+            yield _Task(name, FILE_SOURCE, len(self._file.tokens), None, measure)
 
     def _stands(self, earlier: dict[str, Any], task: _Task) -> bool:
         """Whether a row of evaluation.json is left as it is."""
-        number = earlier.get("num_samples", 0)
-        if self._options.num is not None or number < task.number:
+        number, options = earlier.get("num_samples", 0), self._options
+        # A file of one name may hold other sequences now, and a run may have gone on.
+        changed = task.source == FILE_SOURCE or earlier.get("step") != task.step
+        if changed or options.num is not None or number < task.number:
             return False
         scores = _LM_SCORES.get(task.source, {"lm_score", "reverse_lm_score"})
-        judged = not self._options.lm_epochs or scores <= earlier["metrics"].keys()
-        same = judged and earlier.get("seed") == self._options.seed
-        beside = self._file is not None and task.source != FILE_SOURCE
-        return number > task.number or (beside and same)
+        judged = scores <= earlier["metrics"].keys()
+        judged &= earlier.get("lm_epochs") == options.lm_epochs
+        same = (judged or not options.lm_epochs) and earlier.get("seed") == options.seed
+        return number > task.number or (self._file is not None and same)
 
     def _held_out(self) -> Metrics:
         test = self._measures.test

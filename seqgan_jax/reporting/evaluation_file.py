@@ -26,19 +26,22 @@ class EvaluationFile:
       num_samples: sequences that this call's figures are of, but for rows that say otherwise; kept
         with each row and sweep, too.
       seed: of this call.
+      lm_epochs: of this call's language models that judge; kept with each row.
 
     Raises:
       DataError: the one in the folder is damaged, or of another version.
     """
 
     def __init__(
-        self, folder: str, kind: str, sizes: DataSizes, num_samples: int, seed: int
-    ) -> None:
+        self, folder: str, kind: str, sizes: DataSizes, num_samples: int, seed: int,
+        lm_epochs: int = 0,
+    ) -> None:  # fmt: skip
         self._path = os.path.join(folder, EVALUATION_FILE)
         earlier = _read(self._path)
         data = {"kind": kind, "num_train": sizes.num_train, "num_test": sizes.num_test}
         data |= {"vocab_size": sizes.vocab_size, "length": sizes.length}
         self._of_call: dict[str, Any] = {"num_samples": num_samples, "seed": seed}
+        self._of_rows = self._of_call | {"lm_epochs": lm_epochs}
         self.content: dict[str, Any] = {
             "version": EVALUATION_VERSION, "data": data, **self._of_call,
             "rows": [_of_call(earlier) | row for row in earlier.get("rows", [])],
@@ -58,9 +61,11 @@ class EvaluationFile:
         Raises:
           ConfigError: the file cannot be written.
         """
-        values = {"name": row.name, "source": row.source, **self._of_call}
+        values = {"name": row.name, "source": row.source, **self._of_rows}
         if row.num_samples is not None:
             values["num_samples"] = row.num_samples
+        if row.step is not None:
+            values["step"] = row.step
         values["metrics"] = _finite(row.metrics)
         kept = [each for each in self.content["rows"] if _identity(each) != _identity(values)]
         rows = sorted([*kept, values], key=lambda each: _ORDER.index(each["source"]))

@@ -40,6 +40,7 @@ class Row(NamedTuple):
     source: str  # "test", "train", "pretrained", "generator" or "file"
     metrics: Metrics
     num_samples: int | None = None  # that the metrics are of; None: unknown
+    step: int | None = None  # of training, where it is a model
 
 
 class Point(NamedTuple):
@@ -55,6 +56,8 @@ class Sweep(NamedTuple):
     x: str  # the metric of diversity
     y: str  # the metric of quality
     curves: dict[str, list[Point]]
+    real: Metrics  # of real data, in the same number
+    num_samples: int | None  # at each temperature; None: unknown
 
 
 class Evaluation(NamedTuple):
@@ -190,7 +193,11 @@ def _sweep(values: Mapping[str, Any] | None) -> Sweep | None:
         str(curve["name"]): [Point(float(p["temperature"]), _metrics(p)) for p in curve["points"]]
         for curve in values["curves"]
     }
-    return Sweep(str(values["x"]), str(values["y"]), curves)
+    real = _metrics({"metrics": values.get("real", {})})
+    number = values.get("num_samples")
+    return Sweep(
+        str(values["x"]), str(values["y"]), curves, real, None if number is None else int(number)
+    )
 
 
 def _metrics(values: Mapping[str, Any]) -> Metrics:

@@ -27,6 +27,7 @@ class TableRow(NamedTuple):
     label: str
     runs: int | None  # None of real data
     cells: dict[str, Spread]
+    samples: int | None = None  # that each run's figures are of; None: unknown
 
 
 class Table(NamedTuple):
@@ -38,19 +39,37 @@ class Table(NamedTuple):
 
 
 def make(part: Part) -> Table:
-    """Real data, then of each group maximum likelihood and what follows it."""
+    """Real data, then of each group maximum likelihood and what follows it.
+
+    Figures of unlike numbers of samples are never averaged, and where rows differ in it their
+    labels say so.
+    """
     rows = _real_rows(part)
     for group in part.groups:
-        by_row: dict[tuple[str, str], list[Metrics]] = {}
+        by_row: dict[tuple[str, str], list[Row]] = {}
         for run in group.runs:
             for row in _rows(run, group):
                 if row.source not in REAL:
-                    by_row.setdefault((row.source, row.name), []).append(row.metrics)
+                    by_row.setdefault((row.source, row.name), []).append(row)
         prefix = f"{group.name}: " if len(part.groups) > 1 else ""
-        for (_, name), metrics in by_row.items():
-            rows.append(TableRow(prefix + name, len(metrics), _cells(metrics)))
+        for (_, name), found in by_row.items():
+            number, metrics = _of_most_samples(found)
+            rows.append(TableRow(prefix + name, len(metrics), _cells(metrics), number))
+    if len({row.samples for row in rows}) > 1:
+        rows = [_with_samples(row) for row in rows]
     columns = [column for column in COLUMNS if any(column.key in row.cells for row in rows)]
     return Table(rows, columns, _sources(part))
+
+
+def _of_most_samples(rows: Sequence[Row]) -> tuple[int | None, list[Metrics]]:
+    """The metrics that are of the most samples, and how many these are."""
+    most = max((row.num_samples or 0 for row in rows), default=0)
+    return most or None, [row.metrics for row in rows if (row.num_samples or 0) == most]
+
+
+def _with_samples(row: TableRow) -> TableRow:
+    words = f" ({row.samples:,} samples)" if row.samples else ""
+    return row._replace(label=row.label + words)
 
 
 def method_name(run: Run) -> str:
@@ -98,15 +117,7 @@ def _renamed(line: Line) -> Metrics:
 
 def real_metrics(part: Part, source: str = "test") -> dict[str, Spread]:
     """Real data's: of the evaluations those with the most samples, else of metrics.jsonl."""
-    found = [
-        row
-        for group in part.groups
-        for run in group.runs
-        for row in _rows(run, group)
-        if row.source == source
-    ]
-    most = max((row.num_samples or 0 for row in found), default=0)
-    cells = _cells([row.metrics for row in found if (row.num_samples or 0) == most])
+    cells = _cells(_of_most_samples(_of_source(part, source))[1])
     # The same data in every run: no spread but where some of them were drawn.
     return {
         key: Spread(each.mean, each.deviation if each.deviation else None, each.number)
@@ -114,9 +125,18 @@ def real_metrics(part: Part, source: str = "test") -> dict[str, Spread]:
     }
 
 
+def _of_source(part: Part, source: str) -> list[Row]:
+    rows = (row for group in part.groups for run in group.runs for row in _rows(run, group))
+    return [row for row in rows if row.source == source]
+
+
 def _real_rows(part: Part) -> list[TableRow]:
-    found = {name: real_metrics(part, source) for source, name in REAL.items()}
-    return [TableRow(name, None, cells) for name, cells in found.items() if cells]
+    found = {source: real_metrics(part, source) for source in REAL}
+    return [
+        TableRow(REAL[source], None, cells, _of_most_samples(_of_source(part, source))[0])
+        for source, cells in found.items()
+        if cells
+    ]
 
 
 def _cells(metrics: Sequence[Metrics]) -> dict[str, Spread]:
@@ -135,7 +155,8 @@ def _sources(part: Part) -> list[str]:
         if is_evaluated(group):
             numbers = sorted({row.num_samples or 0 for each in evaluations for row in each.rows})
             listed = " or ".join(f"{number:,}" for number in numbers)
-            sources.append(f"{group.name}: evaluation.json, {listed} samples.")
+            fewer = "; rows of fewer than the most are left out" if len(numbers) > 1 else ""
+            sources.append(f"{group.name}: evaluation.json, {listed} samples{fewer}.")
             continue
         number = group.runs[0].hparams.evaluation.eval_samples
         missing = f"; {len(evaluations)} of its {len(group.runs)} runs have an evaluation.json"
