@@ -9,6 +9,7 @@ from seqgan_jax.data.corpus import (
     Kept,
     Numbering,
     held_out,
+    kinds,
     padded,
     read_corpus,
     select,
@@ -41,7 +42,8 @@ def test_lines_outside_the_lengths_are_dropped(path):
     assert list(numbering) == ["a", "b", "c"]  # of dropped lines no token is numbered
     np.testing.assert_array_equal(corpus.ids, [0, 1, 2, 0, 1, 0, 1, 2, 0])
     np.testing.assert_array_equal(corpus.lengths, [2, 4, 3])
-    assert corpus[2:] == (2, 1, 1, 1, 6)  # blank, short, long, shortest, longest
+    # blank, short, long, shortest, longest, longest of the short, shortest of the long
+    assert corpus[2:] == (2, 1, 1, 1, 6, 1, 6)
 
 
 def test_long_lines_are_cut(path):
@@ -50,7 +52,7 @@ def test_long_lines_are_cut(path):
     assert list(numbering) == ["c", "a", "b", "d"]
     np.testing.assert_array_equal(corpus.ids, [0, 1, 2, 3, 3, 3, 2, 0, 1])
     np.testing.assert_array_equal(corpus.lengths, [3, 3, 3])
-    assert corpus[2:] == (2, 2, 2, 1, 6)
+    assert corpus[2:] == (2, 2, 2, 1, 6, 2, 4)
 
 
 def test_a_second_file_goes_on_with_the_numbers(path):
@@ -70,7 +72,7 @@ def test_a_second_file_goes_on_with_the_numbers(path):
         (
             Kept(5, 5, cut=False),
             r"4 too short \(data.min_length=5\) and 1 too long \(data.max_length=5\); "
-            "they have 1 to 6 tokens; set data.min_length to 6 or less, or data.max_length to 1 "
+            "they have 1 to 6 tokens; set data.min_length to 4 or less, or data.max_length to 6 "
             "or more, or data.too_long to 'cut'",
         ),
     ],
@@ -100,16 +102,41 @@ def test_selected_lines_keep_their_order():
     [(10, 0.3, 3), (10, 0.01, 1), (10, 0.99, 9), (2, 0.5, 1), (1000, 0.1, 100)],
 )
 def test_held_out_numbers(number, fraction, expected):
-    chosen = held_out(number, fraction, seed=3)
+    chosen = held_out(np.arange(number), fraction, seed=3)
     assert chosen.shape == (number,)
     assert chosen.sum() == expected
 
 
 def test_held_out_is_the_seed_s_permutation():
-    chosen = held_out(50, 0.2, seed=4)
+    chosen = held_out(np.arange(50), 0.2, seed=4)
     first = np.random.default_rng(4).permutation(50)[:10]
     np.testing.assert_array_equal(np.flatnonzero(chosen), np.sort(first))
-    assert (chosen != held_out(50, 0.2, seed=5)).any()
+    assert (chosen != held_out(np.arange(50), 0.2, seed=5)).any()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sequences_of_one_kind_stay_together(seed):
+    of_kind = np.array([7, 7, -1, 3, 3, 3, 9, 9, 9, 9, 9, 9])
+    chosen = held_out(of_kind, 0.25, seed)
+    assert chosen.sum() == 3
+    assert not set(of_kind[chosen]) & set(of_kind[~chosen])
+
+
+def test_the_smallest_kind_is_held_out_where_all_are_too_large():
+    of_kind = np.array([7, 7, 7, 3, 3, 9, 9, 9, 9, 9])
+    np.testing.assert_array_equal(held_out(of_kind, 0.1, seed=1), of_kind == 3)
+
+
+def test_kinds_are_lines_of_the_same_tokens():
+    corpus = Corpus(np.array([5, 6, 7, 5, 6, 5, 5], np.int32), np.array([2, 1, 3, 1]))
+    one = kinds(corpus).tolist()
+    assert len(set(one)) == 4
+    # The same in another corpus, whatever its lines are.
+    other = Corpus(np.array([5, 5, 6, 6, 5], np.int32), np.array([1, 2, 2]))
+    again = kinds(other).tolist()
+    assert again[1] == one[0]
+    assert again[0] == one[3]
+    assert again[2] not in one
 
 
 def test_padded():

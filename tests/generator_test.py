@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from seqgan_jax.models import generator
+from seqgan_jax.models.teacher_forcing import log_probs
+from seqgan_jax.search.sampling import sample
 
 V, E, H = 7, 3, 4
 TOKENS = np.array([[0, 6, 2, 2, 5], [3, 1, 0, 4, 6]])  # [B, T]
@@ -183,3 +185,36 @@ def test_last_token_of_the_vocabulary_is_admitted():
 def test_empty_vocabulary_is_refused():
     with pytest.raises(ValueError, match="vocab_size=0"):
         generator.lstm(0, E, H)
+
+
+@pytest.mark.parametrize("make", [generator.lstm, generator.gru])
+def test_padding_that_is_no_token_is_never_drawn(make):
+    """Of an untrained model, whose tokens are all about equally likely, at any temperature."""
+    models = [
+        make(V, E, H, 3, end_token=1, pad_token=0, draws_pad=draws) for draws in (True, False)
+    ]
+    params = models[1].init(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, params, models[0].init(jax.random.key(0)))
+    for temperature, top_p in ((1.0, None), (50.0, None), (1e-6, None), (1.0, 0.95)):
+        tokens, mask = sample(
+            models[1], params, jax.random.key(1), batch_size=500, length=6,
+            temperature=temperature, top_p=top_p,
+        )  # fmt: skip
+        assert not ((tokens == 0) & mask).any()
+    open_samples = sample(models[0], params, jax.random.key(1), batch_size=500, length=6)
+    assert ((open_samples.tokens == 0) & open_samples.mask).any()
+
+    # What it had is the others', in proportion.
+    drawn = sample(models[1], params, jax.random.key(2), batch_size=64, length=5)
+    _, logits = models[0].step(params, models[0].initial_state(params, 64), jnp.full(64, 3))
+    expected = jax.nn.log_softmax(logits[:, 1:])[jnp.arange(64), drawn.tokens[:, 0] - 1]
+
+    def total(params):
+        return log_probs(models[1], params, drawn.tokens, mask=drawn.mask).sum()
+
+    first = log_probs(models[1], params, drawn.tokens, mask=drawn.mask)[:, 0]
+    np.testing.assert_allclose(first, expected, rtol=1e-5)
+    gradient = jax.grad(total)(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert gradient["output_bias"][0] == 0.0
+    assert gradient["output_bias"][2] != 0.0

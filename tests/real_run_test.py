@@ -74,6 +74,7 @@ def test_a_run_on_text_tells_of_its_data_and_leaves_readable_samples(text_run):
     assert "schedule.d_samples lowered from 500 to 48" in told
     assert "real data" in told
     lines = (folder / "samples.txt").read_text(encoding="utf-8").splitlines()
+    assert "<pad>" not in " ".join(lines)
     assert len(lines) == 9
     assert {word for line in lines for word in line.split()} <= set("abcde") | {"<unk>", "<pad>"}
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

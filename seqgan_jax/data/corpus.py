@@ -51,6 +51,8 @@ class Corpus(NamedTuple):
       long: lines dropped, or cut, as too long.
       shortest: tokens of the shortest line that has any; 0 where none has.
       longest: tokens of the longest line.
+      longest_short: of the longest of those too short; 0 where none is.
+      shortest_long: of the shortest of those too long; 0 where none is.
     """
 
     ids: np.ndarray
@@ -60,6 +62,8 @@ class Corpus(NamedTuple):
     long: int = 0
     shortest: int = 0
     longest: int = 0
+    longest_short: int = 0
+    shortest_long: int = 0
 
 
 def read_corpus(
@@ -86,8 +90,8 @@ def read_corpus(
     """
     split, number_of = tokeniser.split, numbering.__getitem__
     ids, lengths = array("i"), array("q")
-    blank = short = long = longest = 0
-    shortest = sys.maxsize
+    blank = short = long = longest = longest_short = 0
+    shortest = shortest_long = sys.maxsize
     for _, lines in read_blocks(path, progress):
         for line in lines:
             tokens = split(line)
@@ -101,9 +105,11 @@ def read_corpus(
                 longest = length
             if length < kept.min_length:
                 short += 1
+                longest_short = max(longest_short, length)
                 continue
             if length > kept.max_length:
                 long += 1
+                shortest_long = min(shortest_long, length)
                 if not kept.cut:
                     continue
                 length = kept.max_length + kept.spare
@@ -114,6 +120,7 @@ def read_corpus(
         np.frombuffer(ids, np.int32) if ids else np.zeros(0, np.int32),
         np.frombuffer(lengths, np.int64) if lengths else np.zeros(0, np.int64),
         *(blank, short, long, shortest if longest else 0, longest),
+        *(longest_short, shortest_long if long else 0),
     )
     _check_some(path, corpus, kept)
     return corpus
@@ -129,9 +136,11 @@ def _check_some(path: str, corpus: Corpus, kept: Kept) -> None:
         advice.append(f"{corpus.short:,} too short (data.min_length={kept.min_length})")
     if corpus.long:
         advice.append(f"{corpus.long:,} too long (data.max_length={kept.max_length})")
-    remedy = [f"data.min_length to {corpus.longest} or less"] if corpus.short else []
+    remedy = [f"data.min_length to {corpus.longest_short} or less"] if corpus.short else []
     if corpus.long:
-        remedy.append(f"data.max_length to {corpus.shortest} or more, or data.too_long to 'cut'")
+        remedy.append(
+            f"data.max_length to {corpus.shortest_long} or more, or data.too_long to 'cut'"
+        )
     raise DataError(
         f"{path}: no line can be used: {' and '.join(advice)}; they have {corpus.shortest} to "
         f"{corpus.longest} tokens; set {', or '.join(remedy)}"
@@ -143,21 +152,46 @@ def select(corpus: Corpus, chosen: np.ndarray) -> Corpus:
     return Corpus(corpus.ids[np.repeat(chosen, corpus.lengths)], corpus.lengths[chosen])
 
 
-def held_out(number: int, fraction: float, seed: int) -> np.ndarray:
-    """Draws which of so many sequences are for testing: at least one, and never all.
+def kinds(corpus: Corpus) -> np.ndarray:
+    """A number a line, `[lines]` int64; the same for lines of the same tokens, and in any corpus.
+
+    The numbers are hashes, others in every process.
+    """
+    ends = np.cumsum(corpus.lengths)
+    ids, size = corpus.ids.tobytes(), corpus.ids.itemsize
+    spans = zip((ends - corpus.lengths).tolist(), ends.tolist(), strict=True)
+    hashes = (hash(ids[size * start : size * end]) for start, end in spans)
+    return np.fromiter(hashes, np.int64, len(ends))
+
+
+def held_out(of_kind: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Draws which sequences are for testing: at least one, and never all.
+
+    Sequences of one kind stay together, so that none is tested that has been learnt from. Kinds too
+    large for what is left to hold out are passed over.
 
     Args:
-      number: of sequences, at least 2.
+      of_kind: shape `[number]`, integers; at least two different ones.
       fraction: share that is held out, rounded to whole sequences.
       seed: of the draw.
 
     Returns:
       Shape `[number]`, bool.
     """
-    chosen = np.zeros(number, bool)
-    tested = min(max(round(fraction * number), 1), number - 1)
-    chosen[np.random.default_rng(seed).permutation(number)[:tested]] = True
-    return chosen
+    number = len(of_kind)
+    _, place, size = np.unique(of_kind, return_inverse=True, return_counts=True)
+    wanted = min(max(round(fraction * number), 1), number - 1)
+    chosen = np.zeros(len(size), bool)
+    left = wanted
+    for kind in place[np.random.default_rng(seed).permutation(number)].tolist():
+        if not left:
+            break
+        if not chosen[kind] and size[kind] <= left:
+            chosen[kind] = True
+            left -= int(size[kind])
+    if not chosen.any():
+        chosen[size.argmin()] = True
+    return chosen[place]
 
 
 def padded(ids: np.ndarray, lengths: np.ndarray, length: int, pad: int) -> Sequences:

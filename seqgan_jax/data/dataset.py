@@ -20,6 +20,7 @@ class Codec(Protocol):
       start_token: fed before the first position.
       end_token: ends a sequence; None where all sequences have one length.
       pad_token: fills the positions behind the end.
+      pad_is_token: whether the padding is also a token that sequences have.
       unknown_token: stands for what the vocabulary lacks; None where it lacks nothing.
     """
 
@@ -28,6 +29,7 @@ class Codec(Protocol):
     start_token: int
     end_token: int | None
     pad_token: int
+    pad_is_token: bool
     unknown_token: int | None
 
     def encode(self, text: str, *, strict: bool = False) -> list[int]:

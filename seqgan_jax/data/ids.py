@@ -12,6 +12,7 @@ class IdCodec:
     """Ids in `[0, V)`, all sequences of one length: no end token, nothing unknown."""
 
     kind: str = "ids"
+    pad_is_token: bool = True
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size

@@ -31,6 +31,7 @@ class PitchCodec:
     """
 
     kind: str = "pitch"
+    pad_is_token: bool = True
 
     def __init__(self, seconds_per_step: float) -> None:
         self.seconds_per_step = seconds_per_step

@@ -13,6 +13,7 @@ from seqgan_jax.data.corpus import (
     Kept,
     Numbering,
     held_out,
+    kinds,
     padded,
     read_corpus,
     select,
@@ -37,6 +38,7 @@ class TextCodec:
     """
 
     kind: str = "text"
+    pad_is_token: bool = False
 
     def __init__(
         self, vocabulary: Vocabulary, tokeniser: Tokeniser, tokens_per_line: int = 0
@@ -196,14 +198,32 @@ def _read_both(
             raise DataError(
                 f"{settings.path}: only one line can be used; must be 2 or more, to train on"
             )
-        return corpus, test, notes + _notes("test file", test, kept)
+        notes += _notes("test file", test, kept)
+        known = np.isin(kinds(test), kinds(corpus)).sum()
+        if known:
+            notes.append(
+                f"{known:,} of {len(test.lengths):,} test lines stand in the training file, too."
+            )
+        return corpus, test, notes
     number = len(corpus.lengths)
     if number < 2:
         raise DataError(
             f"{settings.path}: only one line can be used, so there is none to test with; "
             "give more lines, or data.test_path"
         )
-    tested = held_out(number, settings.test_fraction, settings.seed)
+    of_kind = kinds(corpus)
+    different = len(np.unique(of_kind))
+    if different < 2:
+        raise DataError(
+            f"{settings.path}: all {number:,} lines that can be used are the same, so there is "
+            "none to test with; give other lines, or data.test_path"
+        )
+    if different < number:
+        notes.append(
+            f"{number - different:,} of {number:,} lines repeat another: put on its side of the "
+            "split."
+        )
+    tested = held_out(of_kind, settings.test_fraction, settings.seed)
     if number - tested.sum() < 2:
         fewer = f"lower data.test_fraction={settings.test_fraction}, " if tested.sum() > 1 else ""
         raise DataError(

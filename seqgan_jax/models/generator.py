@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 from seqgan_jax.types import Array, LanguageModel, Params
 
+_NEVER = -1e30  # a logit of probability 0; infinity would give NaN gradients
+
 
 class LSTMState(NamedTuple):
     """What an LSTM carries from token to token."""
@@ -93,7 +95,7 @@ class GRU(RecurrentNetwork):
 # and jit, for which it is a static argument, does not trace twice.
 @functools.cache
 def _language_model(
-    network: LSTM | GRU, start_token: int, end_token: int | None, pad_token: int
+    network: LSTM | GRU, start_token: int, end_token: int | None, pad_token: int, draws_pad: bool
 ) -> LanguageModel:
     """Wraps a network into the record that the rest of the library sees."""
 
@@ -106,7 +108,8 @@ def _language_model(
         return result
 
     def output(params: Params) -> tuple[Array, Array]:
-        return params["output_kernel"], params["output_bias"]
+        bias = params["output_bias"]
+        return params["output_kernel"], bias if draws_pad else bias.at[pad_token].set(_NEVER)
 
     def step(params: Params, state: Any, token: Array) -> tuple[Any, Array]:
         state, hidden = features(params, state, token)
@@ -138,6 +141,7 @@ def lstm(
     *,
     end_token: int | None = None,
     pad_token: int = 0,
+    draws_pad: bool = True,
     init_scale: float = 0.1,
 ) -> LanguageModel:
     """The paper's generator: an LSTM language model.
@@ -149,6 +153,8 @@ def lstm(
       start_token: the token fed before the first position.
       end_token: the token that ends a sequence; None where all have full length.
       pad_token: fills the positions behind the end.
+      draws_pad: whether the padding is also a token that sequences have; if not, its probability
+        is 0 everywhere.
       init_scale: standard deviation of every initial parameter.
 
     Returns:
@@ -158,7 +164,7 @@ def lstm(
       ValueError: a token id lies outside the vocabulary, or V < 1.
     """
     network = LSTM(vocab_size, embed_dim, hidden_dim, num_gates=4, init_scale=init_scale)
-    return _language_model(network, start_token, end_token, pad_token)
+    return _language_model(network, start_token, end_token, pad_token, draws_pad)
 
 
 def gru(
@@ -169,11 +175,12 @@ def gru(
     *,
     end_token: int | None = None,
     pad_token: int = 0,
+    draws_pad: bool = True,
     init_scale: float = 0.1,
 ) -> LanguageModel:
     """A GRU language model; arguments, result and errors are those of `lstm`."""
     network = GRU(vocab_size, embed_dim, hidden_dim, num_gates=3, init_scale=init_scale)
-    return _language_model(network, start_token, end_token, pad_token)
+    return _language_model(network, start_token, end_token, pad_token, draws_pad)
 
 
 def parameter_count(params: Params) -> int:

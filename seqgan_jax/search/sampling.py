@@ -14,6 +14,8 @@ from seqgan_jax.blocks import DRAWN_ROWS, DRAWN_TOKENS, in_place, live_blocks, m
 from seqgan_jax.models.linear_output import linear_output, shifted_logits
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params, Samples, mask_until_end
 
+_LEAST_TEMPERATURE = 1e-6  # logits divided by less overflow; this one draws the likeliest token
+
 
 def _first_above(weights: Array, threshold: Array) -> tuple[Array, Array]:
     """First index whose cumulative weight exceeds a threshold, among positive weights only.
@@ -155,9 +157,11 @@ def draw_filtered_token(
 
 def _check_filter(temperature: float | Array, top_k: int | None, top_p: float | None) -> None:
     if isinstance(temperature, float | int) and not (
-        temperature > 0 and math.isfinite(temperature)
+        temperature >= _LEAST_TEMPERATURE and math.isfinite(temperature)
     ):
-        raise ValueError(f"temperature={temperature}: must be finite and above 0")
+        raise ValueError(
+            f"temperature={temperature}: must be finite and at least {_LEAST_TEMPERATURE:g}"
+        )
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k={top_k}: must be at least 1")
     if top_p is not None and not 0 < top_p <= 1:

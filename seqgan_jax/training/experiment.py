@@ -71,7 +71,7 @@ def build_models(hparams: HParams, codec: Codec | None = None) -> Models:
     def language_model(embed_dim: int, hidden_dim: int) -> LanguageModel:
         return recurrent(
             codec.vocab_size, embed_dim, hidden_dim, codec.start_token,
-            end_token=codec.end_token, pad_token=codec.pad_token,
+            end_token=codec.end_token, pad_token=codec.pad_token, draws_pad=codec.pad_is_token,
             init_scale=hparams.model.init_scale,
         )  # fmt: skip
 
