@@ -201,7 +201,7 @@ def test_a_header_as_large_as_a_file_is_refused(tmp_path, monkeypatch):
 def test_zips_of_unbounded_decompressors_are_refused(tmp_path, compression):
     (tmp_path / "a.zip").write_bytes(zip_of([("a.mid", b"x")], compression))
     with pytest.raises(DataError, match=r"a\.mid: must be stored or deflated"):
-        members(str(tmp_path / "a.zip"))
+        list(members(str(tmp_path / "a.zip")))
 
 
 def test_an_encrypted_zip_is_refused(tmp_path):
@@ -210,7 +210,17 @@ def test_an_encrypted_zip_is_refused(tmp_path):
         content[content.index(signature) + offset] |= 1
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(DataError, match="encrypted"):
-        members(str(tmp_path / "a.zip"))
+        list(members(str(tmp_path / "a.zip")))
+
+
+def test_a_damaged_member_of_a_zip_is_one_of_many(tmp_path):
+    content = bytearray(zip_of([("a.mid", b"first"), ("b.mid", b"second")], zipfile.ZIP_STORED))
+    content[content.index(b"first")] ^= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    (_, damaged), (name, good) = members(str(tmp_path / "a.zip")).loaders
+    with pytest.raises(DataError, match=r"a\.zip: a\.mid: cannot be read: Bad CRC"):
+        damaged()
+    assert (name, good()) == ("b.mid", b"second")
 
 
 @pytest.mark.parametrize(

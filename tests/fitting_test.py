@@ -33,13 +33,19 @@ def test_what_cannot_be_lowered_is_refused():
     wide = dataclasses.replace(TEXT, discriminator=hp.DiscriminatorHParams(filters=((9, 2),)))
     with pytest.raises(ConfigError, match=r"filters=\(\(9, 2\),\): none fits .* length 6"):
         fitted(wide, DataSizes(100, 6, 40, 5))
+
+
+def test_a_limit_that_no_sequence_passes_is_lowered():
+    """ln 100 = 4.61; a vocabulary of the largest size keeps it."""
     density = dataclasses.replace(
         TEXT,
         discriminator=hp.DiscriminatorHParams(kind="density"),
         training=hp.TrainingHParams(reward="likelihood_ratio", reward_min_nll=5.0, d_l2=0.0),
     )
-    with pytest.raises(ConfigError, match=r"reward_min_nll=5.0: not below"):
-        fitted(density, DataSizes(100, 6, 40, 5))
+    result, notes = fitted(density, DataSizes(100, 6, 40, 5))
+    assert result.training.reward_min_nll == 2.76
+    assert "reward_min_nll lowered from 5.0 to 2.76, 0.6 of the 4.61 nats" in notes[-1]
+    assert fitted(density, DataSizes(5_000, 20, 10_000, 10)) == (density, [])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -43,7 +44,12 @@ def run(hparams, folder):
     return output.getvalue()
 
 
-LINES = [" ".join(words) for words in (["a", "b"], ["a", "b", "c"], ["d", "e"], ["d"])] * 15
+LETTERS = "abcde"
+LINES = [
+    " ".join(words)
+    for some in ((LETTERS,), (LETTERS, LETTERS), ("ab", "cde", LETTERS))
+    for words in itertools.product(*some)
+]
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +90,7 @@ def test_a_run_on_text_tells_of_its_data_and_leaves_readable_samples(text_run):
     assert "nll_oracle" not in last
     # Four sentences, each of probability 1/4: ln 4 nats in 3 tokens, the end among them; learnt.
     pretrained = metrics[5]
-    assert pretrained["nll_test"] < 1.0
+    assert pretrained["nll_test"] < 1.6  # the lines have 1.2 nats a token, uniform tokens 2.1
     assert (folder / "pretrained").is_dir()
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     summary = json.loads((folder / "summary.json").read_text())

@@ -98,8 +98,8 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _too_large(where: str) -> DataError:
-    return DataError(f"{where}: larger than {MAX_MEMBER_BYTES:,} bytes; remove it")
+def _too_large() -> str:
+    return f"larger than {MAX_MEMBER_BYTES:,} bytes; remove it"
 
 
 def _in_folder(path: str, suffixes: tuple[str, ...]) -> list[tuple[str, Callable[[], bytes]]]:
@@ -128,7 +128,7 @@ def _read(path: str) -> bytes:
     except OSError as error:
         raise DataError(f"{_printable(path)}: cannot be read: {error.strerror}") from error
     if len(data) > MAX_MEMBER_BYTES:
-        raise _too_large(_printable(path))
+        raise DataError(f"{_printable(path)}: {_too_large()}")
     return data
 
 
@@ -154,7 +154,7 @@ class _Archive:
             )
         wanted = regular and name.lower().endswith(self._suffixes)
         if wanted and size > MAX_MEMBER_BYTES:
-            self._refuse(name)
+            self.refuse(name, _too_large())
             return False
         return wanted
 
@@ -164,15 +164,15 @@ class _Archive:
         if self._num_bytes > MAX_TOTAL_BYTES:
             raise _bomb(self.path)
         if len(data) > MAX_MEMBER_BYTES:
-            self._refuse(name)
+            self.refuse(name, _too_large())
         else:
             self.loaders.append((_printable(name), lambda: data))
 
-    def _refuse(self, name: str) -> None:
+    def refuse(self, name: str, why: str) -> None:
         """Puts in a member's place what raises once it is asked for."""
 
         def load() -> bytes:
-            raise _too_large(f"{self.path}: {_printable(name)}")
+            raise DataError(f"{self.path}: {_printable(name)}: {why}")
 
         self.loaders.append((_printable(name), load))
 
@@ -191,11 +191,15 @@ def _read_zip(archive: _Archive) -> None:
                 continue
             # The others are decompressed without a bound on what one read may give.
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise DataError(
-                    f"{archive.path}: {_printable(info.filename)}: must be stored or deflated"
-                )
-            with file.open(info) as member:
-                archive.add(info.filename, member.read(MAX_MEMBER_BYTES + 1))
+                archive.refuse(info.filename, "must be stored or deflated")
+                continue
+            try:
+                with file.open(info) as member:
+                    data = member.read(MAX_MEMBER_BYTES + 1)
+            except Exception as error:  # one damaged or encrypted member among good ones
+                archive.refuse(info.filename, f"cannot be read: {error or type(error).__name__}")
+            else:
+                archive.add(info.filename, data)
 
 
 class _Readable(Protocol):

@@ -224,9 +224,10 @@ class Evaluation:
         found = len(sequences.tokens)
         if found < 2 or (self._options.num is not None and found < self.number):
             asked = max(2, self.number) if self._options.num is not None else 2
+            fewer = f", or --num={found}" if found >= 2 else ""
             raise ConfigError(
-                f"--samples={path}: {found} sequences, and {asked} are wanted of each kind; "
-                f"give more, or --num={max(found, 2)}"
+                f"--samples={path}: {found} sequence{'' if found == 1 else 's'}, and {asked} are "
+                f"wanted of each kind; give more{fewer}"
             )
         if found > self.number:
             self._tell(f"{path}: the first {self.number:,} of {found:,} sequences are measured")

@@ -94,7 +94,11 @@ def number_of_samples(experiment: Experiment, asked: int | None) -> int:
     kind = min(available, key=available.__getitem__)
     most = available[kind]
     if most < 2:
-        raise DataError(f"only {most} {kind} sequence; evaluation needs at least 2 of each kind")
+        path = getattr(experiment.hparams.data, "path", "")
+        raise DataError(
+            f"{path or 'the data'}: only {most} {kind} sequence, and evaluation needs 2 of each "
+            "kind; train on more lines, with a larger data.test_fraction, or with data.test_path"
+        )
     if asked is None:
         return min(_MOST, most)
     if not 2 <= asked <= most:

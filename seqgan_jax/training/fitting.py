@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import DataSizes
@@ -43,8 +44,18 @@ def fitted(hparams: HParams, sizes: DataSizes) -> tuple[HParams, list[str]]:
                 f"length {sizes.length}"
             )
         settings = dataclasses.replace(settings, filters=filters)
+    training, uniform = hparams.training, math.log(sizes.vocab_size)
+    if training.reward == "likelihood_ratio" and training.reward_min_nll >= uniform:
+        # As for captions, of which the limit is 0.6 times what real sequences have; less is known.
+        limit = round(0.6 * uniform, 2)
+        lowered.append(
+            f"training.reward_min_nll lowered from {training.reward_min_nll} to {limit}, 0.6 of "
+            f"the {uniform:.2f} nats of uniform tokens"
+        )
+        training = dataclasses.replace(training, reward_min_nll=limit)
+    schedule = dataclasses.replace(schedule, **limits)
     result = dataclasses.replace(
-        hparams, discriminator=settings, schedule=dataclasses.replace(schedule, **limits)
+        hparams, discriminator=settings, schedule=schedule, training=training
     )
     check_sizes(result, sizes)
     return result, lowered

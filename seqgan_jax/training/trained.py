@@ -75,6 +75,8 @@ def draw(
     Raises:
       ConfigError: an argument is out of range, or the prefix cannot be encoded or is too long.
     """
+    if number < 1:
+        raise ConfigError(f"--num={number}: must be at least 1")
     outline = run.outline
     length = outline.sizes.length
     given = None
@@ -96,5 +98,5 @@ def draw(
             prefix=given,
         )  # fmt: skip
     except ValueError as error:
-        raise ConfigError(f"--num={number}: {error}" if number < 1 else f"--{error}") from error
+        raise ConfigError(f"--{error}") from error
     return Sequences(*jax.device_get(samples))
