@@ -464,7 +464,7 @@ def test_what_makes_no_sense_is_refused(oracle_run, tmp_path):
     for num in (-1, 0, 1, 33):
         refused(ConfigError, rf"--num={num}: must be in 2\.\.32, the number of test", num=num)
     one = str(tmp_path / "one.txt")
-    refused(ConfigError, r"one\.txt: 1 sequences, and 2 are wanted", samples=one)
-    refused(ConfigError, r"one\.txt: 1 sequences, and 9 are wanted", samples=one, num=9)
+    refused(ConfigError, r"one\.txt: 1 sequence, and 2 are wanted of each kind; give more$", samples=one)
+    refused(ConfigError, r"one\.txt: 1 sequence, and 9 are wanted", samples=one, num=9)
     refused(DataError, r"no\.txt: no such file", samples=str(tmp_path / "no.txt"))
     refused(DataError, r"words\.txt:2: 'none' is no id", samples=str(tmp_path / "words.txt"))
