@@ -20,7 +20,7 @@ lint: .venv/installed
 .venv/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -qq --upgrade pip
-	$(BIN)/python -m pip install -qq --editable '.[test]'
+	$(BIN)/python -m pip install -qq --config-settings editable_mode=compat --editable '.[test]'
 	touch $@
 
 clean:

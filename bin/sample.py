@@ -42,6 +42,8 @@ def main() -> None:
             outputs.write_music(OUT.value, sequences.tokens, codec)
         else:
             write_atomically(OUT.value, text)
+    except FileExistsError as error:
+        raise ConfigError(f"--out={OUT.value}: is a file; melodies need a folder") from error
     except OSError as error:
         raise ConfigError(f"--out={OUT.value}: cannot be written ({error.strerror})") from error
 

@@ -177,7 +177,9 @@ def test_samples_are_drawn_and_reproducible(finished, environment, tmp_path):
         (["--config=configs/oracle.py:smoke", "--config.data.oracle_path=no.pkl"], "no.pkl"),
         (["--config=configs/oracle.py:smoke", "--workdri=x"], "workdri"),
         (["--config=configs/oracle.py:smoke", "stray"], "stray"),
-        ([], "config"),
+        (["--config=README.md"], "must be a Python file with get_config"),
+        (["--config=configs"], "--config=configs: no such file"),
+        ([], "--config is missing"),
     ],
 )  # fmt: skip
 def test_bad_flags_end_in_one_sentence(environment, tmp_path, flags, words):

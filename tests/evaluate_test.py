@@ -171,6 +171,13 @@ def test_language_model_scores_are_of_the_right_pair(rows, text_run):
     assert metrics["reverse_lm_score"] != found["MLE"].metrics["reverse_lm_score"]
 
 
+def test_a_file_of_unknown_tokens_alone_is_refused(text_run, tmp_path):
+    (tmp_path / "other.txt").write_text("x y\nz\n")
+    options = Options(lm_epochs=0, samples=str(tmp_path / "other.txt"))
+    with pytest.raises(ConfigError, match=r"other\.txt: the run's vocabulary has none of its tok"):
+        Evaluation(text_run, options, quiet())
+
+
 def test_a_file_is_measured_on_all_that_it_has(text_run, tmp_path):
     evaluation = Evaluation(text_run, Options(lm_epochs=0), quiet())
     assert evaluation.number == 24  # of 36 and 24
@@ -464,7 +471,9 @@ def test_what_makes_no_sense_is_refused(oracle_run, tmp_path):
     for num in (-1, 0, 1, 33):
         refused(ConfigError, rf"--num={num}: must be in 2\.\.32, the number of test", num=num)
     one = str(tmp_path / "one.txt")
-    refused(ConfigError, r"one\.txt: 1 sequence, and 2 are wanted of each kind; give more$", samples=one)
+    refused(
+        ConfigError, r"one\.txt: 1 sequence, and 2 are wanted of each kind; give more$", samples=one
+    )
     refused(ConfigError, r"one\.txt: 1 sequence, and 9 are wanted", samples=one, num=9)
     refused(DataError, r"no\.txt: no such file", samples=str(tmp_path / "no.txt"))
     refused(DataError, r"words\.txt:2: 'none' is no id", samples=str(tmp_path / "words.txt"))

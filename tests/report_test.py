@@ -298,6 +298,23 @@ def test_sweep_points_are_means_a_temperature(tmp_path):
     assert comparisons._real_level(part) == {"self_bleu_5": 0.0, "bleu_5": 0.9}
     (picture,) = comparisons.quality_diversity(part)
     assert "a 80, b 90, not to be compared" in picture.caption
+    assert "outside" not in picture.caption
+
+
+def test_real_data_far_off_are_told_of_instead_of_drawn(tmp_path):
+    points = [
+        {"temperature": t, "metrics": {"nll_test": 7 + t, "nll_oracle": 9 - t}} for t in (1, 2)
+    ]
+    sweep = {
+        "variable": "temperature", "x": "nll_test", "y": "nll_oracle", "num_samples": 5,
+        "real": {"nll_test": 5.75, "nll_oracle": 2.0},
+        "curves": [{"name": "MLE", "points": points}],
+    }  # fmt: skip
+    (part,) = made(write_run(tmp_path / "a", scores=evaluation(0.1, sweep)))
+    (picture,) = comparisons.quality_diversity(part)
+    assert "Real data lie outside the picture, at NLL_test 5.750 and NLL_oracle 2.000." in (
+        picture.caption
+    )
 
 
 def test_an_empty_line_is_a_sample_of_length_0(tmp_path, sentences):

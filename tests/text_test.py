@@ -88,7 +88,9 @@ def test_strict_encoding_names_the_word_and_its_like():
     assert codec.encode("bicycle clock", strict=True) == [3, 5]
     with pytest.raises(DataError, match="lacks 'bicycel'; the closest are 'bicycle', 'bicycles'"):
         codec.encode("clock bicycel", strict=True)
-    with pytest.raises(DataError, match="lacks 'xyz'; and nothing like it"):
+    with pytest.raises(DataError, match="lacks 'BICYCLE'; the closest are 'bicycle', 'bicycles'"):
+        codec.encode("BICYCLE", strict=True)
+    with pytest.raises(DataError, match="lacks 'xyz'; nothing in it is like it"):
         codec.encode("xyz", strict=True)
 
 

@@ -172,9 +172,9 @@ def _split(
         files.setdefault(melody.tokens.tobytes(), []).append(number)
     if len(files) < 2:
         raise DataError(
-            f"{settings.path}: {len(melodies):,} files of {len(files)} melody of at least "
-            f"{settings.length} steps; must have 2 different ones, to train and to test, or give "
-            "--config.data.test_path=FOLDER"
+            f"{settings.path}: one melody of at least {settings.length} steps; must have 2 "
+            "different ones, to train and to test, or give --config.data.test_path=FOLDER. "
+            + " ".join(notes)
         )
     twins = len(melodies) - len(files)
     if twins:

@@ -66,7 +66,7 @@ class TextCodec:
             for token in tokens:
                 if token not in ids:
                     like = ", ".join(map(repr, self.vocabulary.nearest(token)))
-                    hint = f"the closest are {like}" if like else "and nothing like it"
+                    hint = f"the closest are {like}" if like else "nothing in it is like it"
                     raise DataError(f"the vocabulary lacks {token!r}; {hint}")
         return [ids.get(token, unknown) for token in tokens]
 

@@ -59,8 +59,14 @@ class Vocabulary:
         return {word: number for number, word in enumerate(self.words, self.unknown + 1)}
 
     def nearest(self, word: str, number: int = 3) -> list[str]:
-        """Words spelt almost like one, among the 5,000 most frequent; perhaps none."""
-        return difflib.get_close_matches(word, self.words[:_COMPARED], n=number, cutoff=0.6)
+        """Words spelt almost like one, among the 5,000 most frequent; perhaps none.
+
+        First those that differ in capitals alone.
+        """
+        words, plain = self.words[:_COMPARED], word.casefold()
+        same = [each for each in words if each.casefold() == plain]
+        close = difflib.get_close_matches(plain, words, n=number, cutoff=0.6)
+        return list(dict.fromkeys(same + close))[:number]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `vocabulary_from_json`."""

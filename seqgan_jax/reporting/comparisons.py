@@ -13,7 +13,7 @@ from seqgan_jax.reporting import style
 from seqgan_jax.reporting.columns import BY_KEY, HIGHER, LOWER
 from seqgan_jax.reporting.groups import Group, Part, Spread, spread
 from seqgan_jax.reporting.reading import Metrics, Sweep
-from seqgan_jax.reporting.style import Picture
+from seqgan_jax.reporting.style import Picture, far_off
 from seqgan_jax.reporting.table import MLE
 from seqgan_jax.training import rendering
 
@@ -41,6 +41,7 @@ def quality_diversity(part: Part, suffix: str = "") -> list[Picture]:
             "temperature 1. Judge by whole curves: a point further along the same curve is only "
             "another temperature."
             + _numbers(part)
+            + _beyond(part, keys)
             + " Bars: one standard deviation over runs." * several,
             f"{BY_KEY[keys[1]].title} against {BY_KEY[keys[0]].title}, maximum likelihood beside "
             "what follows it, at several temperatures.",
@@ -65,10 +66,10 @@ def _quality_diversity(part: Part, keys: tuple[str, str]) -> bytes:
                 look["label"] = f"{group.name}: {name}" if several else name
                 _draw_sweep(axes, points, look)
                 drawn.append(points)
-    level = _real_level(part)
-    if all(key in level for key in keys):
+    real = _real_place(part, keys)
+    if real is not None and not _is_far(part, keys):
         axes.plot(
-            level[keys[0]], level[keys[1]], "*", color="black", markersize=14, linestyle="none",
+            *real, "*", color="black", markersize=14, linestyle="none",
             label="real data",
         )  # fmt: skip
     axes.set_xlabel(_axis(keys[0]), fontsize=9)
@@ -96,6 +97,31 @@ def _real_level(part: Part) -> Metrics:
     """Real data's metrics: a sweep's own, which are of as many sequences as its curves."""
     sweeps = _of_most_samples([sweep for group in part.groups for sweep in _sweeps(group)])
     return next((sweep.real for sweep in sweeps if sweep.real), {})
+
+
+def _real_place(part: Part, keys: tuple[str, str]) -> tuple[float, float] | None:
+    level = _real_level(part)
+    return (level[keys[0]], level[keys[1]]) if all(key in level for key in keys) else None
+
+
+def _is_far(part: Part, keys: tuple[str, str]) -> bool:
+    """Whether real data would press the curves into a corner."""
+    real = _real_place(part, keys)
+    sweeps = [sweep for group in part.groups for sweep in _sweeps(group)]
+    points = [point.metrics for each in sweeps for c in each.curves.values() for point in c]
+    for key, level in zip(keys, real or (), strict=False):
+        values = [metrics[key] for metrics in points if key in metrics]
+        if values and far_off(min(values), max(values), level):
+            return True
+    return False
+
+
+def _beyond(part: Part, keys: tuple[str, str]) -> str:
+    real = _real_place(part, keys)
+    if real is None or not _is_far(part, keys):
+        return ""
+    places = (f"{BY_KEY[key].title} {value:.3f}" for key, value in zip(keys, real, strict=True))
+    return f" Real data lie outside the picture, at {' and '.join(places)}."
 
 
 def _numbers(part: Part) -> str:

@@ -221,6 +221,9 @@ class Evaluation:
         sequences, notes = read_sequences(path, built.codec, built.sizes.length)
         for note in notes:
             self._tell(f"{path}: {note}")
+        words = sequences.tokens[sequences.mask & (sequences.tokens != built.codec.end_token)]
+        if words.size and (words == built.codec.unknown_token).all():
+            raise ConfigError(f"--samples={path}: the run's vocabulary has none of its tokens")
         found = len(sequences.tokens)
         if found < 2 or (self._options.num is not None and found < self.number):
             asked = max(2, self.number) if self._options.num is not None else 2

@@ -13,6 +13,7 @@ _LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (1.5, 
 _MARKERS = "os^vDPX"
 
 REAL_COLOUR = "0.25"
+_LEAST_SHARE = 0.35  # of an axis that curves should span
 WIDTH = 7.5  # inches: a page's
 
 
@@ -39,6 +40,11 @@ def look(index: int) -> dict[str, Any]:
 def new_figure(height: float) -> matplotlib.figure.Figure:
     """A figure as wide as a page, its parts kept apart."""
     return matplotlib.figure.Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def far_off(low: float, high: float, value: float) -> bool:
+    """Whether one value would press curves from `low` to `high` into a corner of their axis."""
+    return high - low < _LEAST_SHARE * (max(high, value) - min(low, value))
 
 
 def finish(axes: matplotlib.axes.Axes) -> None:

@@ -130,7 +130,7 @@ class Sweep:
       number: sequences drawn at each temperature.
       axes: the metrics of diversity and of quality.
       models: of each folder.
-      real: metrics of training data (copies: of held-out ones); of an oracle, of held-out data, and
+      real: metrics of training data, but for copies; of an oracle, of held-out data, and
         `nll_test` is its own: no model has less.
 
     Raises:
@@ -233,14 +233,18 @@ class Sweep:
         return scorer.bleu(samples) | scorer.self_bleu(samples) | length | copied
 
     def _of_real(self) -> Metrics:
-        test = self._measures.test
-        copied = {"copied_ngrams": self._measures.scorer.copied_ngrams(test)}
         if self.experiment.oracle is not None:
+            test = self._measures.test
+            copied = self._measures.scorer.copied_ngrams(test)
             floor = self._measures.oracle(test)["nll_oracle"]
-            return {"nll_oracle": floor, "nll_test": floor, "entropy": floor} | copied
+            return dict.fromkeys(("nll_oracle", "nll_test", "entropy"), floor) | {
+                "copied_ngrams": copied
+            }
         # What a perfect generator would give: as many draws of what the held-out ones are held to.
         few = evaluation_models.chosen(self._measures.train, self.number, self._seed, "train")
-        return self._of_samples(few) | copied
+        metrics = self._of_samples(few)
+        del metrics["copied_ngrams"]  # all of them: they are training sequences
+        return metrics
 
 
 def _mix(share: float, pair: Sequence[float]) -> float:

@@ -23,7 +23,6 @@ PICTURE = "quality_diversity.png"  # of one run, in its folder
 _ALL_PICTURE, _ALL_VALUES = "sweep.png", "sweep.json"  # of all runs together
 CONTROL = "mixture"  # the name of the control in table and picture
 _NAMED_ENDS = 6  # curves at most whose ends are told by their temperatures
-_LEAST_SHARE = 0.35  # of an axis that the curves should span
 
 
 class Swept(NamedTuple):
@@ -166,9 +165,7 @@ def _is_far(swept: Swept) -> bool:
     """Whether real data would press the curves into a corner."""
     for key in swept.axes:
         values = [p.metrics[key] for curve in swept.curves.values() for p in curve]
-        low, high = min(values), max(values)
-        whole = max(high, swept.real[key]) - min(low, swept.real[key])
-        if high - low < _LEAST_SHARE * whole:
+        if style.far_off(min(values), max(values), swept.real[key]):
             return True
     return False
 

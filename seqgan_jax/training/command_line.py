@@ -33,6 +33,8 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
         # TypeError or ValueError for a value of another type.
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
             fail(_flag_error(arguments, error))
+        except (SyntaxError, NameError, OSError) as error:  # of a file that is no config
+            fail(f"--config: {error}; must be a Python file with get_config, as in configs/")
         if len(rest) > 1 and not positional:
             fail(f"unknown arguments: {' '.join(rest[1:])}; flags look like --name=value")
         return rest
@@ -64,6 +66,9 @@ def _flag_error(arguments: Sequence[str], error: Exception) -> str:
         meant = re.search(r'Did you mean "(\w+)"', message)
         hint = f"did you mean {meant[1]}?" if meant else "see the config file for those there are"
         return f"{given[0] if given else unknown[1]}: no such field; {hint}"
+    missing = re.match(r"flag --(\w+)=None: ", message)
+    if missing:
+        return f"--{missing[1]} is missing; --help tells what it is"
     if "Traceback" in message:  # a config file's own error; its last line says what is wrong
         message = message.splitlines()[-1].partition(": ")[2]
     return message
@@ -92,7 +97,7 @@ def read_config() -> HParams:
       ConfigError: no such file, or a field's value is wrong.
     """
     path = _config_path()
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise ConfigError(f"--config={path}: no such file")
     config: ConfigDict = flags.FLAGS.config
     return from_mapping(HParams, config.to_dict())

@@ -81,6 +81,6 @@ def draw_piano_rolls(path: str, tokens: np.ndarray, codec: PitchCodec) -> None:
         named = [p for p in range(128) if p % 12 in (0, 7) and low < p < high]
         axes.set_yticks(named, [f"{'C' if p % 12 == 0 else 'G'}{p // 12 - 1}" for p in named])
         axes.grid(alpha=0.3)
-    figure.supxlabel("time, seconds", fontsize=9)
+    figure.supxlabel("time, seconds (triangles: notes beyond the range shown)", fontsize=9)
     figure.supylabel("pitch (C4 is middle C)", fontsize=9)
     write_atomically(path, rendering.png(figure))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.figure
+import matplotlib.ticker
 import rich.table
 
 from seqgan_jax.atomic import write_atomically, write_json
@@ -131,7 +132,7 @@ def table(lines: Sequence[Line]) -> rich.table.Table:
         best = min(rounds, key=lambda line: sign * line[name])
         if best is not rounds[-1]:
             words = "lowest NLL_oracle" if on_oracle else "highest BLEU-4"
-            row(f"{words}, round {best['round']}", best)
+            row(f"{words} of the rounds, {best['round']}", best)
         row(f"after round {rounds[-1]['round']}", rounds[-1])
     if on_oracle:
         row("uniform tokens (ceiling)", {"nll_oracle": limits["nll_oracle_ceiling"]})
@@ -145,8 +146,8 @@ _LIKELIHOODS = (
     ("entropy", "entropy", "#009E73", ":"),
 )
 _BLEUS = (
-    ("bleu_2", "BLEU-2", "#0072B2", "-"),
-    ("bleu_4", "BLEU-4", "#D55E00", "--"),
+    ("bleu_2", "BLEU-2", "#56B4E9", "-"),
+    ("bleu_4", "BLEU-4", "#000000", "--"),
     ("self_bleu_4", "self-BLEU-4", "#CC79A7", "-."),
 )
 
@@ -186,6 +187,7 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
             words = f"end of maximum likelihood, {d_steps} d-steps" if index == 0 else None
             axes.axvline(epochs, color="0.4", linewidth=1, dashes=(1.0, 3.0), label=words)
         axes.set_ylabel(unit)
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
     axes.set_xlabel("epochs of maximum likelihood, then adversarial rounds")
     figure.legend(loc="outside lower center", fontsize=8, ncols=3)
