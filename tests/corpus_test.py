@@ -122,6 +122,24 @@ def test_sequences_of_one_kind_stay_together(seed):
     assert not set(of_kind[chosen]) & set(of_kind[~chosen])
 
 
+def test_repetition_is_as_frequent_on_both_sides():
+    """900 sequences stand once and 300 thrice: half of all, and so half of those held out."""
+    of_kind = np.concatenate([np.arange(900), np.repeat(np.arange(900, 1200), 3)])
+    shares = [(of_kind[held_out(of_kind, 0.1, seed)] >= 900).mean() for seed in range(50)]
+    # 180 are held out, about 30 kinds of three among them: a deviation of .05 a draw.
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.03)
+
+
+def test_numbers_of_kinds_do_not_matter():
+    """They are hashes, others in every process."""
+    of_kind = np.random.default_rng(0).integers(0, 40, 100)
+    renamed = np.random.default_rng(1).permutation(40)[of_kind]
+    np.testing.assert_array_equal(held_out(of_kind, 0.3, 5), held_out(renamed, 0.3, 5))
+    pairs = np.repeat([4, 2, 9], 2)  # all too large for one sequence: the first is held out
+    for of_kind in (pairs, -pairs):
+        np.testing.assert_array_equal(held_out(of_kind, 0.1, 0), np.arange(6) < 2)
+
+
 def test_the_smallest_kind_is_held_out_where_all_are_too_large():
     of_kind = np.array([7, 7, 7, 3, 3, 9, 9, 9, 9, 9])
     np.testing.assert_array_equal(held_out(of_kind, 0.1, seed=1), of_kind == 3)

@@ -167,8 +167,9 @@ def kinds(corpus: Corpus) -> np.ndarray:
 def held_out(of_kind: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Draws which sequences are for testing: at least one, and never all.
 
-    Sequences of one kind stay together, so that none is tested that has been learnt from. Kinds too
-    large for what is left to hold out are passed over.
+    Sequences of one kind stay together, so that none is tested that has been learnt from. Each kind
+    is as likely to be drawn as another, so that repetition is as frequent among the held-out ones
+    as elsewhere; those too large for what is left to hold out are passed over.
 
     Args:
       of_kind: shape `[number]`, integers; at least two different ones.
@@ -179,18 +180,21 @@ def held_out(of_kind: np.ndarray, fraction: float, seed: int) -> np.ndarray:
       Shape `[number]`, bool.
     """
     number = len(of_kind)
-    _, place, size = np.unique(of_kind, return_inverse=True, return_counts=True)
-    wanted = min(max(round(fraction * number), 1), number - 1)
+    _, first, place, size = np.unique(
+        of_kind, return_index=True, return_inverse=True, return_counts=True
+    )
+    left = min(max(round(fraction * number), 1), number - 1)
     chosen = np.zeros(len(size), bool)
-    left = wanted
-    for kind in place[np.random.default_rng(seed).permutation(number)].tolist():
+    rows = np.random.default_rng(seed).permutation(number)
+    # Kinds in the order in which their first sequences are drawn, whatever numbers they have.
+    for kind in place[rows[first[place[rows]] == rows]].tolist():
         if not left:
             break
-        if not chosen[kind] and size[kind] <= left:
+        if size[kind] <= left:
             chosen[kind] = True
             left -= int(size[kind])
     if not chosen.any():
-        chosen[size.argmin()] = True
+        chosen[np.lexsort((first, size))[0]] = True  # of the smallest, the first
     return chosen[place]
 
 
