@@ -154,10 +154,9 @@ def test_what_a_refused_start_read_is_not_taken_for_another_file(tmp_path, text_
     """Read, then refused for its settings: no run has begun, so nothing kept there counts."""
     folder = tmp_path / "run"
     data = TextDataHParams(path=str(text_file), level="whitespace", max_length=5)
-    refused = dataclasses.replace(
-        settings(data), training=dataclasses.replace(settings(data).training, reward_min_nll=9.0)
-    )
-    with pytest.raises(ConfigError, match="reward_min_nll"):
+    wide = hp.DiscriminatorHParams(filters=((9, 2),))
+    refused = dataclasses.replace(settings(data), discriminator=wide, training=hp.TrainingHParams())
+    with pytest.raises(ConfigError, match="filters"):
         run(refused, folder)
     with pytest.raises(DataError, match=r"typo\.txt: no such file"):
         run(settings(TextDataHParams(path=str(tmp_path / "typo.txt"))), folder)
