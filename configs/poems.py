@@ -62,12 +62,12 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training = ml_collections.ConfigDict()
     config.training.mle_learning_rate = 0.005  # of Adam, like the next two rates
     config.training.mle_dropout_rate = 0.5  # of the features before the output layer
+    config.training.mle_weight_decay = 0.0
     config.training.g_learning_rate = 0.002
     config.training.d_learning_rate = 0.005
     config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
     config.training.d_l2 = 0.0  # weight of the output layer's L2, of a text_cnn
-    # probability (the paper's D), log_probability, logit, centred (2 D - 1), likelihood_ratio,
-    # constant, random
+    # probability (the paper's D), log_probability, logit, centred (2 D - 1), likelihood_ratio
     config.training.reward = "likelihood_ratio"
     # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below
     # which nothing more is gained.
@@ -80,10 +80,27 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.rollout_chunk = 4  # rollouts live at a time: memory, not the result
     config.training.rollout_policy = "copy"  # moving_average, frozen
     config.training.rollout_update_rate = 0.8  # share of the old policy in the moving average
+    # Of one method each; the others do not look at them.
+    # scheduled_sampling: the share of true tokens fed falls from 1, linear, exponential or
+    # inverse_sigmoid, by this an update (0.002 an epoch of 156, the paper's), and no lower than
+    config.training.sampling_schedule = "linear"
+    config.training.sampling_fall = 1.3e-5
+    config.training.sampling_least = 0.0
+    config.training.bleu_order = 3  # pg_bleu: the reward's n, and the share of the
+    config.training.bleu_references = 0.4  # training sequences that it is taken against
+    # gumbel_softmax: the temperature falls by the factor exp(-fall) an update, from, to
+    config.training.relaxation_temperature = 1.0
+    config.training.relaxation_least = 0.5
+    config.training.relaxation_fall = 0.01
+    config.training.straight_through = False  # whole tokens forward, relaxed ones backward
+    config.training.d_weight_clip = 0.01  # wgan: every weight of the critic stays within it
+    config.training.gradient_penalty = 10.0  # wgan_gp: lambda
+    config.training.rank_sharpness = 1.0  # rankgan: gamma, on cosines
 
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64
     config.schedule.g_pretrain_epochs = 16
+    config.schedule.g_patience = 0  # epochs without a lower NLL_test that end it; 0: never
     config.schedule.d_pretrain_steps = 60  # each: d_samples fresh negatives, d_epochs passes
     config.schedule.rounds = 15
     config.schedule.g_steps = 5  # a round

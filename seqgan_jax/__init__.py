@@ -2,14 +2,12 @@
 
 from seqgan_jax.hparams import FILTERS_20, FILTERS_32, TrainingHParams
 from seqgan_jax.losses import discriminator_loss, mle_loss, policy_gradient_loss
+from seqgan_jax.methods.adversary import discriminator_step
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.mle import pretrain_generator_step
-from seqgan_jax.methods.seqgan import (
-    discriminator_step,
-    generator_step,
-    seqgan,
-    update_rollout_policy,
-)
+from seqgan_jax.methods.policy_gradient import update_rollout_policy
+from seqgan_jax.methods.registry import METHODS
+from seqgan_jax.methods.seqgan import generator_step, seqgan
 from seqgan_jax.methods.state import TrainState, init_state
 from seqgan_jax.metrics import bleu, self_bleu
 from seqgan_jax.models.density import density
@@ -34,6 +32,7 @@ from seqgan_jax.version import __version__
 __all__ = [
     "FILTERS_20",
     "FILTERS_32",
+    "METHODS",
     "LabelledBatch",
     "LanguageModel",
     "Method",

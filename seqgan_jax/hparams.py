@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from seqgan_jax.checked import Checked, ConfigError, field
+from seqgan_jax.checked import Checked, ConfigError, field, nearest
 from seqgan_jax.data_hparams import DataHParams, DataSizes, OracleDataHParams
 
 Filters = tuple[tuple[int, int], ...]  # (width, number of filters) of the text CNN
@@ -22,10 +22,12 @@ FILTERS_20: Filters = (
 FILTERS_32: Filters = (*FILTERS_20[:10], (16, 160), (24, 160), (32, 160))
 
 # The discriminator's verdict as probability D, log D, logit, 2 D - 1; the likelihood ratio with its
-# two limits; and two controls.
-REWARDS = (
-    *("probability", "log_probability", "logit", "centred", "likelihood_ratio"),
-    *("constant", "random"),
+# two limits.
+REWARDS = ("probability", "log_probability", "logit", "centred", "likelihood_ratio")
+# Of the package; a method of the user's own is named by its file, see methods/registry.py.
+METHODS = (
+    *("mle", "scheduled_sampling", "pg_bleu", "seqgan", "reinforce", "gumbel_softmax"),
+    *("wgan", "wgan_gp", "maligan", "rankgan", "constant_reward", "random_reward"),
 )
 
 
@@ -43,7 +45,7 @@ class ModelHParams(Checked):
 class DiscriminatorHParams(Checked):
     """The discriminator's architecture."""
 
-    kind: str = field("text_cnn", choices=("text_cnn", "density"))
+    kind: str = field("text_cnn", choices=("text_cnn", "bigru", "density"))
     embed_dim: int = field(64, at_least=1)
     hidden_dim: int = field(32, at_least=1)
     filters: Filters = FILTERS_20
@@ -68,6 +70,7 @@ class TrainingHParams(Checked):
 
     mle_learning_rate: float = field(0.01, above=0.0)
     mle_dropout_rate: float = field(0.0, at_least=0.0, below=1.0)
+    mle_weight_decay: float = field(0.0, at_least=0.0)
     g_learning_rate: float = field(0.01, above=0.0)
     d_learning_rate: float = field(1e-4, above=0.0)
     g_clip_norm: float = field(5.0, above=0.0)
@@ -84,6 +87,27 @@ class TrainingHParams(Checked):
     rollout_chunk: int = field(2, at_least=1)
     rollout_policy: str = field("copy", choices=("copy", "moving_average", "frozen"))
     rollout_update_rate: float = field(0.8, at_least=0.0, at_most=1.0)
+    sampling_schedule: str = field("linear", choices=("linear", "exponential", "inverse_sigmoid"))
+    sampling_fall: float = field(1.3e-5, at_least=0.0, below=1.0)
+    sampling_least: float = field(0.0, at_least=0.0, at_most=1.0)
+    bleu_order: int = field(3, at_least=1, at_most=9)
+    bleu_references: float = field(0.4, above=0.0, at_most=1.0)
+    relaxation_temperature: float = field(1.0, above=0.0)
+    relaxation_least: float = field(0.5, above=0.0)
+    relaxation_fall: float = field(0.01, at_least=0.0)
+    straight_through: bool = False
+    d_weight_clip: float = field(0.01, above=0.0)
+    gradient_penalty: float = field(10.0, at_least=0.0)
+    rank_sharpness: float = field(1.0, above=0.0)
+
+    def __post_init__(self) -> None:
+        """Checks the temperatures against each other too."""
+        super().__post_init__()
+        if self.relaxation_least > self.relaxation_temperature:
+            raise ConfigError(
+                f"relaxation_least={self.relaxation_least}: above relaxation_temperature; "
+                f"the nearest right value is {self.relaxation_temperature}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +116,7 @@ class ScheduleHParams(Checked):
 
     batch_size: int = field(64, at_least=1)
     g_pretrain_epochs: int = field(120, at_least=0)
+    g_patience: int = field(0, at_least=0)
     d_pretrain_steps: int = field(50, at_least=0)
     rounds: int = field(200, at_least=0)
     g_steps: int = field(1, at_least=1)
@@ -116,7 +141,7 @@ class EvaluationHParams(Checked):
 class HParams(Checked):
     """A whole experiment."""
 
-    method: str = field("seqgan", choices=("seqgan",))
+    method: str = "seqgan"
     seed: int = field(0, at_least=0, at_most=2**32 - 1)
     data: DataHParams = dataclasses.field(default_factory=OracleDataHParams)
     model: ModelHParams = ModelHParams()
@@ -128,6 +153,12 @@ class HParams(Checked):
     def __post_init__(self) -> None:
         """Checks what two sections must agree on."""
         super().__post_init__()
+        own_file = self.method.partition(":")[0].endswith(".py")
+        if self.method not in METHODS and not own_file:
+            raise ConfigError(
+                f"method={self.method!r}: {nearest(self.method, METHODS)}; "
+                "of your own, give the file: PATH.py or PATH.py:FUNCTION"
+            )
         if isinstance(self.data, OracleDataHParams):
             check_sizes(self, self.sizes)
         self._check_players()
@@ -154,10 +185,6 @@ class HParams(Checked):
         if baseline in ("batch_mean", "leave_one_out", "prefix") and alone:
             raise ConfigError(
                 f"schedule.batch_size=1: training.baseline={baseline} needs at least 2"
-            )
-        if training.reward == "constant" and baseline != "none":
-            raise ConfigError(
-                f"training.baseline={baseline!r}: takes all of a constant reward away; give none"
             )
         if kind == "density":
             if training.d_l2 > 0.0:

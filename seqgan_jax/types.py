@@ -70,6 +70,8 @@ class LanguageModel:
         it says that logits are `features @ kernel + bias`; likelihoods then never hold a
         `[B, T, V]` array of probabilities.
       output: optional, `params -> (kernel [H, V], bias [V])`.
+      takes_distributions: whether `step` also takes distributions over the vocabulary, `[B, V]`
+        float32, in place of ids, as relaxed samples are fed back.
     """
 
     vocab_size: int
@@ -81,6 +83,7 @@ class LanguageModel:
     pad_token: int = 0
     features: Callable[[Params, ModelState, Array], tuple[ModelState, Array]] | None = None
     output: Callable[[Params], tuple[Array, Array]] | None = None
+    takes_distributions: bool = False
 
     def __post_init__(self) -> None:
         """Refuses token ids outside the vocabulary and a half-given linear output."""
@@ -107,6 +110,8 @@ class SequenceClassifier:
       penalty: `params -> scalar`, what weight decay acts on.
       is_density: whether `apply` gives the logarithm of a density of sequences instead of a logit.
         The methods then judge by its ratio to the generator's own likelihood.
+      features: optional, of the arguments of `apply`, a vector a sequence, `[B, F]`: what a ranker
+        compares.
     """
 
     init: Callable[[Array], Params]
@@ -114,6 +119,7 @@ class SequenceClassifier:
     apply: Callable[[Params, Array, Array, Array | None], Array]
     penalty: Callable[[Params], Array]
     is_density: bool = False
+    features: Callable[[Params, Array, Array, Array | None], Array] | None = None
 
 
 def mask_until_end(tokens: Array, end_token: int | None) -> Array:

@@ -229,10 +229,6 @@ def test_a_value_out_of_range_is_refused_with_the_nearest(fields, message):
             "schedule.batch_size=1: training.baseline=prefix needs at least 2",
         ),
         (
-            {"training": {"reward": "constant", "baseline": "prefix"}},
-            "training.baseline='prefix': takes all of a constant reward away; give none",
-        ),
-        (
             {"discriminator": {"kind": "density"}},
             "training.d_l2=0.2: a density has no penalty; give 0",
         ),

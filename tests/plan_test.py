@@ -3,15 +3,18 @@
 import pytest
 
 from seqgan_jax.hparams import ScheduleHParams
+from seqgan_jax.methods.method import draws_nothing
+from seqgan_jax.methods.policy_gradient import searches
 from seqgan_jax.training.plan import (
     ADVERSARIAL,
     D_PRETRAIN,
     G_PRETRAIN,
     UNITS,
     Call,
+    Work,
     calls,
     phase_lengths,
-    tokens_of,
+    work_of,
 )
 
 SMALL = ScheduleHParams(
@@ -75,19 +78,25 @@ def test_every_phase_has_a_name_for_its_units():
     ("name", "expected"),
     [
         # 25 // 8 = 3 batches of 8 sequences of 5 tokens; the odd one out is not learned from.
-        ("pretrain_generator_epoch", 120),
-        ("discriminator_epochs", 50),  # 10 negatives of 5 tokens, however many passes
+        ("pretrain_generator_epoch", Work(3, 0, 0, 120)),
+        # 3 passes of 20 // 4 batches; 10 negatives of 5 tokens, however many passes.
+        ("discriminator_epochs", Work(0, 15, 10, 50)),
         # 2 steps of 8 sequences: 5 tokens each, and 3 rollouts of 4 + 3 + 2 + 1 tokens.
-        ("generator_steps", 560),  # 2 * 8 * (5 + 3 * 10)
+        ("generator_steps", Work(2, 0, 2 * 8 * (1 + 3 * 4), 2 * 8 * (5 + 3 * 10))),
     ],
 )
-def test_tokens_of(name, expected):
+def test_work_of(name, expected):
     schedule = ScheduleHParams(batch_size=8, g_steps=2, d_samples=10, d_epochs=3, d_batch_size=4)
     call = Call("any", 1, name, True)
-    assert tokens_of(call, schedule, length=5, num_rollouts=3, num_train=25) == expected
+    assert work_of(call, schedule, length=5, num_train=25, drawn=searches(3)) == expected
 
 
 def test_a_single_token_needs_no_rollout():
-    schedule = ScheduleHParams(batch_size=8, g_steps=1)
+    assert searches(16)(8, 1) == (8, 8)
+
+
+def test_what_draws_nothing_learns_from_its_batch():
+    schedule = ScheduleHParams(batch_size=8, g_steps=2)
     call = Call(ADVERSARIAL, 1, "generator_steps", True)
-    assert tokens_of(call, schedule, length=1, num_rollouts=16, num_train=25) == 8
+    work = work_of(call, schedule, length=5, num_train=25, drawn=draws_nothing)
+    assert work == Work(2, 0, 0, 80)

@@ -147,4 +147,4 @@ def test_random_reward_keeps_leading_axes(shape):
 
 def test_the_settings_offer_every_reward():
     offered = hparams.REWARDS
-    assert offered == (*rewards.LOGIT_MAPS, "likelihood_ratio", "constant", "random")
+    assert offered == (*rewards.LOGIT_MAPS, "likelihood_ratio")

@@ -19,11 +19,10 @@ from jax.flatten_util import ravel_pytree
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.losses import policy_gradient_loss
-from seqgan_jax.methods.seqgan import (
-    advantages,
-    seqgan,
-    update_rollout_policy,
-)
+from seqgan_jax.methods.constant_reward import constant_reward
+from seqgan_jax.methods.policy_gradient import advantages, update_rollout_policy
+from seqgan_jax.methods.random_reward import random_reward as random_method
+from seqgan_jax.methods.seqgan import seqgan
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
 from seqgan_jax.models.teacher_forcing import log_probs
@@ -81,14 +80,14 @@ TRACES = collections.Counter()
 
 
 @functools.cache
-def jitted(name, hparams=UNCLIPPED, model=TABLE, classifier=CLASSIFIER, reward=None):
+def jitted(name, hparams=UNCLIPPED, model=TABLE, classifier=CLASSIFIER, reward=None, method=seqgan):
     """A function of the method, compiled once for all tests; its traces are counted."""
-    function = getattr(seqgan(model, classifier, hparams), name)
+    function = getattr(method(model, classifier, hparams), name)
     if reward is not None:
         function = functools.partial(function, reward=reward)
 
     def counted(*args):
-        TRACES[name, hparams, model, classifier, reward] += 1
+        TRACES[name, hparams, model, classifier, reward, method] += 1
         return function(*args)
 
     return jax.jit(counted)
@@ -321,10 +320,10 @@ def test_advantages(baseline, average, expected):
 
 
 def test_constant_reward_is_likelihood_of_its_own_samples():
-    hparams, state = dataclasses.replace(UNCLIPPED, reward="constant"), start()
-    _, metrics = jitted("generator_step", hparams)(state, ones(4))
+    hparams, state = dataclasses.replace(UNCLIPPED, baseline="leave_one_out"), start()
+    _, metrics = jitted("generator_step", hparams, method=constant_reward)(state, ones(4))
     drawn = sample(TABLE, state.generator, state.subkey("sample"), batch_size=4, length=T)
-    # Every Q is 1, so the loss is -sum log G.
+    # Every Q is 1 and no baseline is taken from it, so the loss is -sum log G.
     expected = -log_probs(TABLE, state.generator, drawn.tokens).sum()
     np.testing.assert_allclose(metrics["g_loss"], expected, rtol=1e-5)
     np.testing.assert_allclose(metrics["reward_mean"], 1.0)
@@ -333,9 +332,8 @@ def test_constant_reward_is_likelihood_of_its_own_samples():
 
 
 def test_random_reward_is_that_of_the_steps_own_key():
-    hparams = dataclasses.replace(UNCLIPPED, reward="random")
     state = start()
-    after, metrics = jitted("generator_step", hparams)(state, ones(4))
+    after, metrics = jitted("generator_step", method=random_method)(state, ones(4))
     drawn = sample(TABLE, state.generator, state.subkey("sample"), batch_size=4, length=T)
     rewards = random_reward(state.subkey("reward"))(drawn.tokens, drawn.mask)
     np.testing.assert_allclose(metrics["reward_mean"], rewards.mean(), rtol=1e-5)
@@ -559,7 +557,7 @@ def test_a_step_is_traced_once(name):
     state, _ = step(state, batch._replace(tokens=2 - batch.tokens))
     state, _ = step(jitted("end_round")(state), batch)
     assert state.step == 3
-    assert TRACES[name, UNCLIPPED, TABLE, CLASSIFIER, None] == 1
+    assert TRACES[name, UNCLIPPED, TABLE, CLASSIFIER, None, seqgan] == 1
 
 
 # Learning.

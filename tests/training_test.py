@@ -230,12 +230,13 @@ def test_seeds_differ_but_not_their_data(uninterrupted, tmp_path):
         assert one[-1][name] == other[-1][name]
 
 
-@pytest.mark.parametrize("reward", ["constant", "random"])
-def test_controls_run(tmp_path, reward):
-    hparams = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, reward=reward))
-    run(hparams, tmp_path)
-    last = metric_lines(tmp_path)[-1]
-    if reward == "constant":
+@pytest.mark.parametrize("method", ["constant_reward", "random_reward"])
+def test_controls_run_without_a_discriminator(tmp_path, method):
+    run(dataclasses.replace(TINY, method=method), tmp_path)
+    lines = metric_lines(tmp_path)
+    assert not any(name.startswith("d_") for line in lines for name in line)
+    last = lines[-1]
+    if method == "constant_reward":
         assert (last["reward_mean"], last["reward_std"]) == (1.0, 0.0)
     else:
         assert last["reward_mean"] == pytest.approx(0.5, abs=0.5)

@@ -7,6 +7,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.methods import optimizers
@@ -28,6 +29,7 @@ class TrainState:
       g_opt_state: of the policy gradient.
       d_opt_state: of the discriminator.
       baseline: moving average of the reward. Scalar float32; NaN before the first reward.
+      best: the best generator of maximum likelihood so far, where that stops early; else None.
     """
 
     step: Array
@@ -39,6 +41,7 @@ class TrainState:
     g_opt_state: Params
     d_opt_state: Params
     baseline: Array
+    best: Params = None
 
     def subkey(self, use: str) -> Array:
         """The key of this step for one named use; two uses never share a key."""
@@ -51,6 +54,7 @@ def init_state(
     language_model: LanguageModel,
     classifier: SequenceClassifier,
     hparams: TrainingHParams,
+    d_optimizer: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """A fresh training state.
 
@@ -59,6 +63,7 @@ def init_state(
       language_model: the generator.
       classifier: the discriminator.
       hparams: chooses the optimisers.
+      d_optimizer: the discriminator's, in place of the one that `hparams` choose.
 
     Returns:
       The state before the first step; the rollout policy is a copy of the generator.
@@ -75,6 +80,6 @@ def init_state(
         discriminator=discriminator,
         mle_opt_state=optimizers.mle(hparams).init(generator),
         g_opt_state=optimizers.generator(hparams).init(generator),
-        d_opt_state=optimizers.discriminator(hparams).init(discriminator),
+        d_opt_state=(d_optimizer or optimizers.discriminator(hparams)).init(discriminator),
         baseline=jnp.full((), jnp.nan, jnp.float32),
     )

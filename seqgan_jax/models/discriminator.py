@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from seqgan_jax.hparams import FILTERS_20, Filters
-from seqgan_jax.types import Array, Params, SequenceClassifier
+from seqgan_jax.models.classifier import classifier
+from seqgan_jax.models.embedding import look_up
+from seqgan_jax.types import Array, SequenceClassifier
 
 
 class TextCNN(nn.Module):
@@ -51,12 +50,10 @@ class TextCNN(nn.Module):
 
     def embed(self, tokens: Array) -> Array:
         """Ids `[B, T]` or distributions `[B, T, V]` -> `[B, T, E]`."""
-        if jnp.issubdtype(tokens.dtype, jnp.integer):
-            return self.embedding[tokens]
-        return tokens @ self.embedding
+        return look_up(self.embedding, tokens)
 
-    def __call__(self, embedded: Array, mask: Array, deterministic: bool) -> Array:
-        """Logits `[B]` from embedded tokens `[B, T, E]`; windows behind the end do not count."""
+    def features(self, embedded: Array, mask: Array, deterministic: bool) -> Array:
+        """Features `[B, F]` of embedded tokens `[B, T, E]`; windows behind the end do not count."""
         length = embedded.shape[1]
         widest = max(width for width, _ in self.filters)
         if widest > length:
@@ -80,7 +77,11 @@ class TextCNN(nn.Module):
         features = jnp.concatenate(pooled, axis=-1)
         gate = nn.sigmoid(self.gate(features))
         features = gate * nn.relu(self.transform(features)) + (1.0 - gate) * features
-        scores = self.output(self.dropout(features, deterministic=deterministic))
+        return self.dropout(features, deterministic=deterministic)
+
+    def __call__(self, embedded: Array, mask: Array, deterministic: bool) -> Array:
+        """Logits `[B]` from embedded tokens `[B, T, E]`."""
+        scores = self.output(self.features(embedded, mask, deterministic))
         if self.softmax_head:
             # softmax([s_0, s_1])_1 = sigmoid(s_1 - s_0)
             return scores[:, 1] - scores[:, 0]
@@ -91,31 +92,6 @@ class TextCNN(nn.Module):
         widest = max(width for width, _ in self.filters)
         tokens = jnp.zeros((1, widest), jnp.int32)
         return self(self.embed(tokens), jnp.ones(tokens.shape, bool), deterministic=True)
-
-
-@functools.cache
-def _text_cnn(network: TextCNN) -> SequenceClassifier:
-    def init(key: Array) -> Params:
-        return network.init(key, method=network.initialise)["params"]
-
-    def embed(params: Params, tokens: Array) -> Array:
-        embedded: Any = network.apply({"params": params}, tokens, method=network.embed)
-        return embedded
-
-    def apply(
-        params: Params, embedded: Array, mask: Array, dropout_key: Array | None = None
-    ) -> Array:
-        rngs = {} if dropout_key is None else {"dropout": dropout_key}
-        logits: Any = network.apply(
-            {"params": params}, embedded, mask, deterministic=dropout_key is None, rngs=rngs
-        )
-        return logits
-
-    def penalty(params: Params) -> Array:
-        squares = [jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(params["output"])]
-        return 0.5 * jnp.sum(jnp.stack(squares))
-
-    return SequenceClassifier(init, embed, apply, penalty)
 
 
 def text_cnn(
@@ -146,4 +122,4 @@ def text_cnn(
     pairs = tuple((int(width), int(number)) for width, number in filters)
     if not pairs or min(min(pair) for pair in pairs) < 1:
         raise ValueError(f"filters={pairs}: need at least one pair, of width >= 1 and number >= 1")
-    return _text_cnn(TextCNN(vocab_size, embed_dim, pairs, dropout_rate, softmax_head))
+    return classifier(TextCNN(vocab_size, embed_dim, pairs, dropout_rate, softmax_head))

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from seqgan_jax.models.embedding import look_up
 from seqgan_jax.types import Array, LanguageModel, Params
 
 _NEVER = -1e30  # a logit of probability 0; infinity would give NaN gradients
@@ -45,8 +46,8 @@ class RecurrentNetwork(nn.Module):
         self.output_bias = self.param("output_bias", normal, (self.vocab_size,))
 
     def project_input(self, token: Array) -> Array:
-        """Gate inputs from a token alone, `[B]` -> `[B, gates * H]`."""
-        return self.embedding[token] @ self.input_kernel + self.bias[None, :]
+        """Gate inputs from a token alone, id `[B]` or distribution `[B, V]`: `[B, gates * H]`."""
+        return look_up(self.embedding, token) @ self.input_kernel + self.bias[None, :]
 
 
 class LSTM(RecurrentNetwork):
@@ -130,6 +131,7 @@ def _language_model(
         pad_token=pad_token,
         features=features,
         output=output,
+        takes_distributions=True,
     )
 
 

@@ -57,6 +57,7 @@ def log_probs(
     dropout_rate: float = 0.0,
     dropout_key: Array | None = None,
     mask: Array | None = None,
+    inputs: Array | None = None,
 ) -> Array:
     """Log-probability of each token given those before it, in nats.
 
@@ -70,6 +71,7 @@ def log_probs(
       dropout_key: a random key, consumed; None turns dropout off.
       mask: `[B, T]` bool, True for real tokens. Where sequences end, nearly nothing is then spent
         on what is behind the end, if the model has `features` and `output`. None: all count.
+      inputs: `[B, T]` int32, fed in place of the start token and the tokens before each.
 
     Returns:
       `log G(y_t | Y_1:t-1)`. Shape `[B, T]`, float32.
@@ -78,7 +80,7 @@ def log_probs(
       ValueError: dropout, of a model without `features` and `output`.
     """
     chex.assert_rank(tokens, 2)
-    inputs = shifted_inputs(language_model, tokens).T
+    inputs = (shifted_inputs(language_model, tokens) if inputs is None else inputs).T
     state = language_model.initial_state(params, tokens.shape[0])
     if language_model.features is None or language_model.output is None:
         if dropout_rate > 0.0:

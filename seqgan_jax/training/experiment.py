@@ -15,6 +15,7 @@ from seqgan_jax.data_hparams import DataSizes, OracleDataHParams
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.registry import METHODS
+from seqgan_jax.models.bigru import bigru
 from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
@@ -55,15 +56,22 @@ class Outline(NamedTuple):
     codec: Codec
 
 
-def build_models(hparams: HParams, codec: Codec | None = None) -> Models:
-    """Builds generator, discriminator and method; touches no data.
+def build_models(
+    hparams: HParams, codec: Codec | None = None, train: Samples | None = None
+) -> Models:
+    """Builds generator, discriminator and method.
 
     Args:
       hparams: the experiment.
       codec: knows the vocabulary; by default, an oracle's.
+      train: the training sequences, which some methods look things up in; None where nothing is
+        to be trained.
 
     Returns:
       The models.
+
+    Raises:
+      ConfigError: the method asks for what the other settings do not give, or its file is bad.
     """
     codec = codec or IdCodec(hparams.sizes.vocab_size)
     recurrent = {"lstm": lstm, "gru": gru}[hparams.model.cell]
@@ -80,12 +88,21 @@ def build_models(hparams: HParams, codec: Codec | None = None) -> Models:
     if settings.kind == "density":
         model = language_model(settings.embed_dim, settings.hidden_dim)
         classifier = density(model, settings.dropout_rate)
+    elif settings.kind == "bigru":
+        classifier = bigru(
+            codec.vocab_size, settings.embed_dim, settings.hidden_dim,
+            dropout_rate=settings.dropout_rate,
+        )  # fmt: skip
     else:
         classifier = text_cnn(
             codec.vocab_size, settings.embed_dim, settings.filters,
             dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
         )  # fmt: skip
-    method = METHODS[hparams.method](generator, classifier, hparams.training)
+    make = METHODS[hparams.method]
+    try:
+        method = make(generator, classifier, hparams.training, train)
+    except ValueError as error:
+        raise ConfigError(f"config.method={hparams.method}: {error}") from error
     return Models(generator, classifier, method)
 
 
@@ -140,10 +157,11 @@ def reopened(hparams: HParams, folder: str) -> Experiment:
 def _on_dataset(hparams: HParams, dataset: Dataset) -> Experiment:
     sizes = sizes_of(dataset)
     hparams, lowered = fitted(hparams, sizes)
-    models = build_models(hparams, dataset.codec)
+    train = _on_device(dataset.train)
+    models = build_models(hparams, dataset.codec, train)
     return Experiment(
         hparams, sizes, models, dataset.codec, None,
-        _on_device(dataset.train), _on_device(dataset.test), (*dataset.notes, *lowered),
+        train, _on_device(dataset.test), (*dataset.notes, *lowered),
     )  # fmt: skip
 
 
@@ -167,7 +185,7 @@ def _on_oracle(hparams: HParams, data: OracleDataHParams) -> Experiment:
         for use, size in (("train", data.num_train), ("test", data.num_test))
     )  # fmt: skip
     codec = IdCodec(data.vocab_size)
-    models = build_models(hparams, codec)
+    models = build_models(hparams, codec, train)
     return Experiment(hparams, hparams.sizes, models, codec, oracle, train, test, ())
 
 

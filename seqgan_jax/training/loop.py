@@ -209,10 +209,11 @@ class Trainer:
                 "Lower the learning rate, in another --workdir"
             )
         values["work_seconds"] = time.monotonic() - begun
-        values["work_tokens"] = plan.tokens_of(
-            call, self._hparams.schedule, self._experiment.sizes.length,
-            self._hparams.training.num_rollouts, self._experiment.sizes.num_train,
-        )  # fmt: skip
+        sizes = self._experiment.sizes
+        values["work_tokens"] = plan.work_of(
+            call, self._hparams.schedule, sizes.length, sizes.num_train,
+            self._experiment.models.method.drawn,
+        ).tokens  # fmt: skip
         pending = self._progress.pending
         for name, value in values.items():
             entry = pending.setdefault(name, [0.0, 0.0])

@@ -5,13 +5,17 @@ The number of finished calls is all that a resumed run needs to know of where it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from seqgan_jax.hparams import ScheduleHParams
+from seqgan_jax.methods.method import Drawn
 
 G_PRETRAIN, D_PRETRAIN, ADVERSARIAL = "g_pretrain", "d_pretrain", "adversarial"
 # What one unit of a phase is called in logs.
 UNITS = {G_PRETRAIN: "epoch", D_PRETRAIN: "d_step", ADVERSARIAL: "round"}
+
+DrawnOf = Callable[[int, int], Drawn]  # (batch_size, length), see Method.drawn
 
 
 class Call(NamedTuple):
@@ -48,13 +52,33 @@ def calls(schedule: ScheduleHParams) -> list[Call]:
     ]
 
 
-def tokens_of(
-    call: Call, schedule: ScheduleHParams, length: int, num_rollouts: int, num_train: int
-) -> int:
-    """Tokens that a call draws, or, for maximum likelihood, learns from."""
+class Work(NamedTuple):
+    """What a call does: the budget that methods are compared by."""
+
+    g_updates: int
+    d_updates: int
+    sequences_drawn: int  # from the generator, completions of Monte Carlo search among them
+    tokens: int  # drawn, or, by maximum likelihood, learnt from
+
+
+def work_of(
+    call: Call, schedule: ScheduleHParams, length: int, num_train: int, drawn: DrawnOf
+) -> Work:
+    """What a call does.
+
+    Args:
+      call: the call.
+      schedule: of the run.
+      length: T.
+      num_train: training sequences.
+      drawn: of the method, what a generator step draws.
+    """
     if call.name == "pretrain_generator_epoch":
-        return num_train // schedule.batch_size * schedule.batch_size * length
+        updates = num_train // schedule.batch_size
+        return Work(updates, 0, 0, updates * schedule.batch_size * length)
     if call.name == "discriminator_epochs":
-        return schedule.d_samples * length
-    rollout = num_rollouts * length * (length - 1) // 2
-    return schedule.g_steps * schedule.batch_size * (length + rollout)
+        updates = schedule.d_epochs * (2 * schedule.d_samples // schedule.d_batch_size)
+        return Work(0, updates, schedule.d_samples, schedule.d_samples * length)
+    sequences, tokens = drawn(schedule.batch_size, length)
+    steps = schedule.g_steps
+    return Work(steps, 0, steps * sequences, steps * (tokens or schedule.batch_size * length))
