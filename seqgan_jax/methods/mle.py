@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +94,7 @@ def mle(
     step = functools.partial(
         pretrain_generator_step, language_model=language_model, hparams=hparams
     )
-    players = {
+    players: dict[str, Any] = {
         "language_model": language_model, "classifier": classifier, "hparams": hparams
     }  # fmt: skip
     return Method(
