@@ -32,9 +32,9 @@ from seqgan_jax.version import __version__
 __all__ = [
     "FILTERS_20",
     "FILTERS_32",
+    "METHODS",
     "LabelledBatch",
     "LanguageModel",
-    "METHODS",
     "Method",
     "Oracle",
     "Reward",

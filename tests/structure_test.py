@@ -159,8 +159,8 @@ def test_files_and_functions_are_short(path):
 # The public interface.
 
 
-def test_public_names_exist_and_are_sorted():
-    assert seqgan_jax.__all__ == sorted(set(seqgan_jax.__all__))
+def test_public_names_exist_once_each():  # their order is the linter's
+    assert len(seqgan_jax.__all__) == len(set(seqgan_jax.__all__))
     assert not [name for name in seqgan_jax.__all__ if not hasattr(seqgan_jax, name)]
 
 
