@@ -12,7 +12,7 @@ from benchmark_test import DENSITY, SMALL
 from seqgan_jax.benchmark import phases, scaling, timing
 from seqgan_jax.blocks import map_rows
 from seqgan_jax.training import experiment
-from seqgan_jax.training.loop import compile_calls
+from seqgan_jax.training.compiled import compile_calls
 
 # Large enough that the discriminator's rows come in blocks already.
 LARGE = scaling.resized(SMALL, T=12, B=16)

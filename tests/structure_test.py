@@ -49,6 +49,7 @@ KEPT_IN = {
     "tensorboardX": {"training"},
     "rich": {"training", "benchmark", "reporting", "bin"},
     "matplotlib": {"training", "reporting"},
+    "scipy": {"reporting"},
     "mido": {"data/midi.py"},
 }
 MAX_FILE, MAX_FUNCTION = 300, 60

@@ -18,8 +18,8 @@ from seqgan_jax.metrics.likelihood import negative_log_likelihood
 from seqgan_jax.search.rollout import action_values
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import epochs
+from seqgan_jax.training.compiled import compile_calls
 from seqgan_jax.training.experiment import Models, build_models
-from seqgan_jax.training.loop import compile_calls
 from seqgan_jax.types import Array, LabelledBatch, Metrics, Reward, Samples
 
 _SEQUENCES = 10_000  # of the sampling and likelihood phases: the size of an evaluation

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from seqgan_jax.reporting import columns, comparisons, curves, gallery, groups, table
+from seqgan_jax.reporting import columns, comparisons, curves, gallery, groups, method_table, table
 from seqgan_jax.reporting.gallery import Exhibit
 from seqgan_jax.reporting.groups import Group, Part, Spread, spread
+from seqgan_jax.reporting.method_table import Grid
 from seqgan_jax.reporting.reading import Run
 from seqgan_jax.reporting.style import Picture
 from seqgan_jax.reporting.table import Table
@@ -24,6 +25,7 @@ class Section(NamedTuple):
     table: Table
     legend: list[tuple[str, str]]  # column, meaning
     together: list[str]
+    grids: list[Grid]  # methods side by side
     pictures: list[Picture]
     exhibits: list[Exhibit]
 
@@ -45,6 +47,7 @@ def _section(part: Part, suffix: str) -> Section:
         table=made,
         legend=columns.legend(made.columns),
         together=columns.read_together([column.key for column in made.columns]),
+        grids=method_table.make(part),
         pictures=[
             *curves.pictures(part, suffix),
             *comparisons.quality_diversity(part, suffix),

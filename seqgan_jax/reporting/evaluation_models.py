@@ -16,7 +16,7 @@ from seqgan_jax.metrics.pitch import nearest_pitch_mse, pitch_mse
 from seqgan_jax.metrics.scorer import Scorer
 from seqgan_jax.models.tempered import tempered
 from seqgan_jax.reporting.reading import Metrics
-from seqgan_jax.reporting.table import METHODS, MLE
+from seqgan_jax.reporting.table import METHODS, start_name
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import plan, trained, writers
 from seqgan_jax.training.experiment import Experiment
@@ -69,12 +69,15 @@ def models(folder: str) -> list[Model]:
     name = METHODS.get(method, method)
     if trained.has_pretrained(folder):
         pretrained = trained.read(folder, pretrained=True)
-        return [Model(MLE, "pretrained", pretrained), Model(name, "generator", newest)]
+        return [
+            Model(start_name(method), "pretrained", pretrained),
+            Model(name, "generator", newest),
+        ]
     # Runs of earlier versions went on without keeping the generator of maximum likelihood.
     path = os.path.join(folder, writers.FILE_NAME)
     lines = writers.read_metrics(folder) if os.path.exists(path) else []
     went_on = any(line["phase"] == plan.ADVERSARIAL for line in lines)
-    return [Model(name if went_on else MLE, "generator", newest)]
+    return [Model(name if went_on else start_name(method), "generator", newest)]
 
 
 def use(name: str, seed: int) -> str:

@@ -7,6 +7,7 @@ import re
 from seqgan_jax.reporting import table
 from seqgan_jax.reporting.content import TITLE, Section
 from seqgan_jax.reporting.gallery import Exhibit
+from seqgan_jax.reporting.method_table import Grid
 from seqgan_jax.reporting.style import Picture
 
 
@@ -31,6 +32,7 @@ def _section(section: Section) -> list[str]:
     return [
         f"## Data: {_escaped(section.title)}",
         "\n".join(groups),
+        *(block for grid in section.grids for block in _grid(grid)),
         "### All models",
         "\n".join(table.markdown(section.table)),
         "\n".join(f"- {_escaped(note)}" for note in section.notes),
@@ -40,6 +42,19 @@ def _section(section: Section) -> list[str]:
         "### Samples",
         *(block for exhibit in section.exhibits for block in _exhibit(exhibit)),
     ]
+
+
+def _grid(grid: Grid) -> list[str]:
+    lines = [grid.head, ["---", *["---:"] * (len(grid.head) - 1)], *grid.rows]
+    return [
+        f"### {grid.title}",
+        "\n".join(f"| {' | '.join(map(_in_cell, line))} |" for line in lines),
+        "\n".join(f"- {_escaped(note)}" for note in grid.notes),
+    ]
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _picture(picture: Picture) -> list[str]:

@@ -8,6 +8,7 @@ import html
 from seqgan_jax.reporting import table
 from seqgan_jax.reporting.content import TITLE, Section
 from seqgan_jax.reporting.gallery import Exhibit
+from seqgan_jax.reporting.method_table import Grid
 from seqgan_jax.reporting.style import Picture
 
 _STYLE = """
@@ -58,6 +59,7 @@ def _section(section: Section) -> str:
     return "\n".join([
         f"<h2>Data: {_escaped(section.title)}</h2>",
         _head(section.head),
+        *map(_grid, section.grids),
         "<h3>All models</h3>",
         f'<div class="wide">\n{table.as_html(section.table)}\n</div>',
         _list("notes", section.notes),
@@ -81,6 +83,20 @@ def _head(groups: list[dict[str, str]]) -> str:
     return (
         f'<div class="wide"><table class="head">\n<thead><tr><th></th>{head}</tr></thead>\n'
         f"<tbody>\n{rows}</tbody></table></div>"
+    )
+
+
+def _grid(grid: Grid) -> str:
+    head = "".join(f'<th scope="col">{_escaped(each)}</th>' for each in grid.head)
+    rows = "".join(
+        f'<tr><th scope="row">{_escaped(row[0])}</th>'
+        + "".join(f"<td>{_escaped(each)}</td>" for each in row[1:])
+        + "</tr>\n"
+        for row in grid.rows
+    )
+    return (
+        f'<h3>{_escaped(grid.title)}</h3>\n<div class="wide"><table>\n<thead><tr>{head}</tr>'
+        f"</thead>\n<tbody>\n{rows}</tbody></table></div>\n{_list('notes', grid.notes)}"
     )
 
 

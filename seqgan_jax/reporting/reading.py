@@ -18,8 +18,8 @@ from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import HParams
 from seqgan_jax.models.generator import parameter_count
 from seqgan_jax.training import experiment, outputs
-from seqgan_jax.training.loop import SAMPLES_FILE
 from seqgan_jax.training.plan import UNITS
+from seqgan_jax.training.run_folder import SAMPLES_FILE
 from seqgan_jax.training.summary import summarise
 from seqgan_jax.training.workdir import read_hparams
 from seqgan_jax.training.writers import FILE_NAME as METRICS_FILE

@@ -37,6 +37,7 @@ class Settings(NamedTuple):
     out: str | None = None  # folder for the figures of all runs together
     num: int | None = None
     seed: int = 0
+    shows_table: bool = True
 
 
 def temperature_of(flag: str, text: str) -> float:
@@ -112,7 +113,8 @@ def run(folders: Sequence[str], settings: Settings, console: rich.console.Consol
     at = settings.at
     if at is None and sweep.axes == ON_ORACLE:
         at = _AT
-    console.print(sweep_output.table(everything, at))
+    if settings.shows_table:
+        console.print(sweep_output.table(everything, at))
     if settings.out is not None:
         sweep_output.write(everything, settings.out)
 

@@ -15,7 +15,22 @@ from seqgan_jax.training.plan import ADVERSARIAL, G_PRETRAIN, UNITS
 
 REAL = {"test": "real, held out", "train": "real, training"}
 MLE = "MLE"
-METHODS = {"seqgan": "SeqGAN"}  # as people write them
+METHODS = {  # as people write them; of maximum likelihood, what the rounds make of it
+    "mle": "MLE, continued",
+    "scheduled_sampling": "scheduled sampling",
+    "pg_bleu": "PG-BLEU",
+    "seqgan": "SeqGAN",
+    "reinforce": "REINFORCE",
+    "gumbel_softmax": "Gumbel-softmax",
+    "wgan": "WGAN",
+    "wgan_gp": "WGAN-GP",
+    "maligan": "MaliGAN",
+    "rankgan": "RankGAN",
+    "constant_reward": "constant reward",
+    "random_reward": "random reward",
+}
+# Methods whose pre-training is not maximum likelihood.
+_STARTS = {"scheduled_sampling": "scheduled sampling, pre-trained"}
 
 _ABSENT = "-"
 _HEAD = "model"
@@ -77,6 +92,11 @@ def method_name(run: Run) -> str:
     return METHODS.get(run.hparams.method, run.hparams.method)
 
 
+def start_name(method: str) -> str:
+    """What a method's generator is called before the rounds."""
+    return _STARTS.get(method, MLE)
+
+
 def evaluated(lines: Iterable[Line], phase: str) -> list[Line]:
     """The lines of a phase at which the generator was evaluated."""
     return [line for line in lines if line["phase"] == phase and "nll_test" in line]
@@ -91,7 +111,8 @@ def _rows(run: Run, group: Group) -> list[Row]:
     """From evaluation.json, or the last evaluated line of each phase."""
     if run.evaluation is not None and is_evaluated(group):
         return run.evaluation.rows
-    names = {G_PRETRAIN: (MLE, "pretrained"), ADVERSARIAL: (method_name(run), "generator")}
+    start = start_name(run.hparams.method)
+    names = {G_PRETRAIN: (start, "pretrained"), ADVERSARIAL: (method_name(run), "generator")}
     last = {phase: found[-1] for phase in names if (found := evaluated(run.lines, phase))}
     rows = [Row(*names[phase], _renamed(line)) for phase, line in last.items()]
     if last:

@@ -23,12 +23,16 @@ class Progress:
       calls: compiled calls finished, an index into the plan.
       lines: lines of metrics.jsonl that belong to them.
       seconds: time spent so far, over all sittings.
+      training_seconds: of these, inside compiled calls: without evaluation and reading.
+      work: generator updates, discriminator updates, sequences drawn to train with.
       pending: metrics of a unit not yet finished, name -> [sum, number of calls].
     """
 
     calls: int = 0
     lines: int = 0
     seconds: float = 0.0
+    training_seconds: float = 0.0
+    work: list[int] = dataclasses.field(default_factory=lambda: [0, 0, 0])
     pending: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
@@ -55,6 +59,16 @@ class Checkpoints:
     def newest(self) -> int | None:
         """Number of calls finished at the newest checkpoint, or None where there is none."""
         return self._manager.latest_step()
+
+    def steps(self) -> set[int]:
+        """Numbers of calls finished at the checkpoints that there are."""
+        return set(self._manager.all_steps())
+
+    def drop_after(self, calls: int) -> None:
+        """Deletes the checkpoints of later calls: they will be made again."""
+        for step in sorted(self.steps()):
+            if step > calls:
+                self._manager.delete(step)
 
     def restore(self, like: TrainState) -> tuple[TrainState, Progress]:
         """Reads the newest checkpoint.

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, config_flags
 
 from seqgan_jax.checked import ConfigError, UserError, from_mapping
 from seqgan_jax.hparams import HParams
-from seqgan_jax.training.loop import DivergedError
+from seqgan_jax.training.divergence import DivergedError
 
 
 def run(main: Callable[..., None], *, positional: bool = False) -> None:

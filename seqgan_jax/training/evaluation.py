@@ -33,7 +33,7 @@ class Evaluator:
         self._experiment = experiment
         self._num_samples = experiment.hparams.evaluation.eval_samples
         train, test = (Sequences(*jax.device_get(x)) for x in (experiment.train, experiment.test))
-        codec = experiment.codec
+        self.codec = codec = experiment.codec
         self._words = functools.partial(words, end_token=codec.end_token)
         self._test = self._words(test)
         self._copied = CopiedFraction(*self._words(train))

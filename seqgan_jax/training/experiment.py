@@ -14,14 +14,13 @@ from seqgan_jax.data.ids import IdCodec
 from seqgan_jax.data_hparams import DataSizes, OracleDataHParams
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.method import Method
-from seqgan_jax.methods.registry import METHODS
 from seqgan_jax.models.bigru import bigru
 from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
 from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
 from seqgan_jax.search.sampling import sample
-from seqgan_jax.training import real_data
+from seqgan_jax.training import own_method, real_data
 from seqgan_jax.training.fitting import fitted
 from seqgan_jax.types import Array, LanguageModel, Samples, SequenceClassifier, Sequences
 
@@ -98,7 +97,7 @@ def build_models(
             codec.vocab_size, settings.embed_dim, settings.filters,
             dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
         )  # fmt: skip
-    make = METHODS[hparams.method]
+    make = own_method.find(hparams.method)
     try:
         method = make(generator, classifier, hparams.training, train)
     except ValueError as error:

@@ -1,116 +1,92 @@
-"""The training loop: phases, evaluation, checkpoints, resume."""
+"""The training loop: phases, evaluation, checkpoints, resume; of one seed or of several at once."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import rich.console
 
 from seqgan_jax.data_hparams import OracleDataHParams
-from seqgan_jax.hparams import HParams, ScheduleHParams
+from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.generator import parameter_count
-from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import (
-    checkpoint,
-    epochs,
+    early_stopping,
     experiment,
     host_memory,
-    outputs,
     plan,
+    seeds,
     summary,
     workdir,
     writers,
 )
+from seqgan_jax.training.compiled import compile_calls
+from seqgan_jax.training.divergence import check_finite
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.progress import PhaseProgress, ReadingProgress, clock
-from seqgan_jax.types import Array, LabelledBatch, Samples, Sequences
+from seqgan_jax.training.run_folder import RunFolder
+from seqgan_jax.types import LabelledBatch
 
-SAMPLES_FILE = "samples.txt"
 _CURVE_SECONDS = 30.0  # between two drawings of the learning curve: each takes half a second
 
 
-class DivergedError(RuntimeError):
-    """A loss or gradient is NaN or infinite; says where."""
-
-
-def compile_calls(
-    schedule: ScheduleHParams, models: experiment.Models, length: int
-) -> dict[str, Callable[..., Any]]:
-    """The calls that a plan names, jitted; each consumes the state that it is given."""
-    method = models.method
-
-    def negatives(state: TrainState, key: Array, number: int) -> Samples:
-        return sample(
-            models.language_model, state.generator, key,
-            batch_size=number, length=length,
-        )  # fmt: skip
-
-    functions: dict[str, Callable[..., Any]] = {
-        "pretrain_generator_epoch": functools.partial(
-            epochs.pretrain_generator_epoch, method=method, batch_size=schedule.batch_size
-        ),
-        "generator_steps": functools.partial(
-            epochs.generator_steps, method=method,
-            num_steps=schedule.g_steps, batch_size=schedule.batch_size,
-        ),
-        "discriminator_epochs": functools.partial(
-            epochs.discriminator_epochs, method=method, sampler=negatives,
-            num_samples=schedule.d_samples, num_epochs=schedule.d_epochs,
-            batch_size=schedule.d_batch_size,
-        ),
-    }  # fmt: skip
-    return {name: jax.jit(call, donate_argnums=0) for name, call in functions.items()}
-
-
 class Trainer:
-    """One run in one folder.
+    """One run in one folder; or several that differ in their seed alone, as one computation.
 
     Args of the constructor:
       hparams: the experiment.
-      folder: the run's folder; made if missing, resumed if it holds the same experiment.
+      folders: the run's folder; made if missing, resumed if it holds the same experiment. Of
+        several folders the i-th is a run of seed `hparams.seed + i`, as it would be alone but for
+        rounding; they are trained, and resumed, together.
       console: where progress is shown.
 
     Raises:
-      ConfigError: the folder belongs to another config, or the oracle cannot be read.
+      ConfigError: a folder belongs to another config, or the oracle cannot be read.
       DataError: the data cannot be read, or are others than the run in the folder began with.
       DivergedError: by `run`, when a metric is not finite; nothing of that call is saved.
     """
 
-    def __init__(self, hparams: HParams, folder: str, console: rich.console.Console) -> None:
+    def __init__(
+        self, hparams: HParams, folders: str | Sequence[str], console: rich.console.Console
+    ) -> None:
         self._begun = time.monotonic()
-        self._folder, self._console = folder, console
-        workdir.check(folder, hparams)
-        self._experiment = self._read_data(hparams)
-        workdir.claim(folder, hparams)
-        self._hparams = hparams = self._experiment.hparams
-        self._checkpoints = checkpoint.Checkpoints(
-            os.path.join(folder, checkpoint.FOLDER), hparams.evaluation.checkpoints_kept
-        )
-        self._plan = plan.calls(hparams.schedule)
+        names = [folders] if isinstance(folders, str) else list(folders)
+        seeded = [dataclasses.replace(hparams, seed=hparams.seed + i) for i in range(len(names))]
+        self._console, self._name = console, names[0]
+        for name, each in zip(names, seeded, strict=True):
+            workdir.check(name, each)
+        self._experiment = self._read_data(seeded[0])
+        # Of several, a kill between two checkpoints must leave the one before in both folders.
+        least = 1 if len(names) == 1 else 2
+        pairs = zip(names, seeded, strict=True)
+        self._runs = [RunFolder(name, each, keeping=least) for name, each in pairs]
+        self._hparams, models = self._experiment.hparams, self._experiment.models
+        self._schedule = plan.without_idle_steps(self._hparams.schedule, models.method)
+        self._plan = plan.calls(self._schedule)
         self._compiled = compile_calls(
-            hparams.schedule, self._experiment.models, self._experiment.sizes.length
+            self._schedule, models, self._experiment.sizes.length, len(names)
         )
         self._called: set[str] = set()
         self._drawn_at = -math.inf
-        self._end_round = jax.jit(self._experiment.models.method.end_round, donate_argnums=0)
 
     def _read_data(self, hparams: HParams) -> experiment.Experiment:
         """Builds the experiment and tells of its data."""
         data = hparams.data
         if isinstance(data, OracleDataHParams):
             self._tell(f"drawing {data.num_train + data.num_test:,} sequences of data")
-            return experiment.build(hparams, self._folder)
+            return experiment.build(hparams, self._name)
         with ReadingProgress(f"reading {data.path}", self._console) as progress:
-            built = experiment.build(hparams, self._folder, progress)
+            built = experiment.build(hparams, self._name, progress)
         sizes = built.sizes
         self._tell(
             f"{sizes.num_train:,} sequences to learn from, {sizes.num_test:,} held out, "
@@ -120,59 +96,83 @@ class Trainer:
             self._tell(note)
         return built
 
+    @property
+    def _calls(self) -> int:
+        """Calls of the plan that are finished."""
+        return self._runs[0].progress.calls
+
     def run(self) -> None:
         """Trains from the newest checkpoint, or from the start, to the end."""
-        init = jax.jit(self._experiment.models.method.init_state)
-        key = jax.random.key(self._hparams.seed)
-        if self._checkpoints.newest() is None:
-            self._state, self._progress = init(key), checkpoint.Progress()
-        else:
-            self._state, self._progress = self._checkpoints.restore(jax.eval_shape(init, key))
-        if self._progress.calls == len(self._plan) and self._is_complete():
-            self._console.print(f"{self._folder}: this run is finished; nothing to do")
-            self._console.print(summary.table(writers.read_metrics(self._folder)))
-            self._checkpoints.close()
+        self._restore()
+        if self._calls == len(self._plan) and all(run.is_complete() for run in self._runs):
+            for run in self._runs:
+                self._console.print(f"{run.folder}: this run is finished; nothing to do")
+                self._console.print(summary.table(writers.read_metrics(run.folder)))
+                run.close()
             return
-        self._earlier_seconds = self._progress.seconds
+        self._earlier_seconds = self._runs[0].progress.seconds
         self._saved_at = time.monotonic()
-        self._writer = writers.MetricsWriter(
-            self._folder, self._progress.lines, int(self._state.step)
-        )
         try:
+            for run, state in zip(self._runs, self._states(), strict=True):
+                run.begin(int(state.step))
             self._run_phases()
         finally:
-            self._writer.close()
-            self._checkpoints.close()
+            for run in self._runs:
+                run.close()
         self._finish()
+
+    def _restore(self) -> None:
+        """The state of the newest checkpoint that all folders have, or a fresh one."""
+        initial = jax.jit(
+            functools.partial(
+                early_stopping.initial_state, self._experiment.models.method, self._schedule
+            )
+        )
+        calls = max(set.intersection(*(run.checkpoints() for run in self._runs)), default=0)
+        states = []
+        for run in self._runs:
+            key = jax.random.key(run.seed)
+            if calls:
+                states.append(run.restore(jax.eval_shape(initial, key), calls))
+            else:
+                states.append(initial(key))
+        self._state = seeds.stacked(states)
+
+    def _states(self) -> list[TrainState]:
+        """The state of each run."""
+        states: list[TrainState] = seeds.split(self._state, len(self._runs))
+        return states
 
     def _run_phases(self) -> None:
         self._introduce()
-        left = list(enumerate(self._plan))[self._progress.calls :]
+        left = list(enumerate(self._plan))[self._calls :]
         for phase, numbered in itertools.groupby(left, lambda item: item[1].phase):
             self._run_phase(phase, list(numbered))
 
     def _tell(self, words: str) -> None:
         """One line about what begins now, so that no wait is silent."""
-        self._console.print(f"{self._folder}: {words}", highlight=False)
+        self._console.print(f"{self._name}: {words}", highlight=False)
 
     def _introduce(self) -> None:
         self._evaluator = Evaluator(self._experiment)
-        state, device = self._state, jax.devices()[0]
-        self._console.print(
-            f"{self._folder}: generator {parameter_count(state.generator):,} parameters, "
-            f"discriminator {parameter_count(state.discriminator):,}, "
-            f"on {jax.device_count()} x {device.device_kind}",
-            highlight=False,
+        state, device = self._states()[0], jax.devices()[0]
+        several = f", {len(self._runs)} seeds side by side" if len(self._runs) > 1 else ""
+        judge = f"discriminator {parameter_count(state.discriminator):,}"
+        if not self._experiment.models.method.uses_discriminator:
+            judge = "no discriminator"
+        self._tell(
+            f"{self._hparams.method}, generator {parameter_count(state.generator):,} parameters, "
+            f"{judge}, on {jax.device_count()} x {device.device_kind}{several}"
         )
-        if self._progress.calls:
+        if self._calls:
             self._console.print(
-                f"resuming after {self._progress.calls} of {len(self._plan)} calls, "
-                f"{clock(self._progress.seconds)} spent so far",
+                f"resuming after {self._calls} of {len(self._plan)} calls, "
+                f"{clock(self._runs[0].progress.seconds)} spent so far",
                 highlight=False,
             )
 
     def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
-        total = plan.phase_lengths(self._hparams.schedule)[phase]
+        total = plan.phase_lengths(self._schedule)[phase]
         self._tell(f"{phase}, {total} {plan.UNITS[phase]}s; the first one compiles")
         a_unit = sum(call.phase == phase and call.unit == 1 for call in self._plan)
         begun_before = sum(call.phase == phase for call in self._plan) - len(numbered)
@@ -181,118 +181,110 @@ class Trainer:
         ) as progress:
             for index, call in numbered:
                 trained_on = self._run_call(call)
-                self._progress.calls = index + 1
-                done = sum(c.phase == phase for c in self._plan[: index + 1])
-                progress.advance(done / a_unit)
+                is_last = call.unit == total
+                if phase == plan.G_PRETRAIN and self._schedule.g_patience > 0:
+                    is_last = self._stop_early(call, is_last)
+                finished = numbered[-1][0] + 1 if is_last and call.ends_unit else index + 1
+                for run in self._runs:
+                    run.progress.calls = finished
+                progress.advance((begun_before + index - numbered[0][0] + 1) / a_unit)
                 if call.ends_unit:
-                    self._end_unit(call, total, trained_on, progress)
-                    if call.phase == plan.G_PRETRAIN and call.unit == total:
-                        self._save_pretrained()
-                self._save_if_due(last=index + 1 == len(self._plan))
+                    self._end_unit(call, is_last, trained_on, progress)
+                self._save_if_due(last=finished == len(self._plan))
+                if finished > index + 1:
+                    break
+
+    def _stop_early(self, call: plan.Call, is_last: bool) -> bool:
+        """Keeps the best generator; goes back to it once its patience, or the phase, is over."""
+        self._state = self._compiled["keep_best"](self._state, self._experiment.test)
+        over = early_stopping.is_over(self._state.best, self._schedule.g_patience)
+        if not (is_last or bool(jnp.all(over))):
+            return False
+        self._state = self._compiled["go_back"](self._state)
+        epochs = np.atleast_1d(self._state.best.epoch).tolist()
+        self._tell(
+            f"maximum likelihood ends after epoch {call.unit}; lowest NLL_test after epoch "
+            f"{', '.join(map(str, epochs))}, whose generator goes on"
+        )
+        return True
 
     def _run_call(self, call: plan.Call) -> LabelledBatch | None:
         """Runs one compiled call and adds its metrics to those of its unit."""
         begun = time.monotonic()
         result = self._compiled[call.name](self._state, self._experiment.train)
-        self._state, metrics = result[0], jax.device_get(result[1])
+        self._state = result[0]
+        of_each = seeds.values_of_each(result[1], len(self._runs))  # waits for the call
+        seconds = time.monotonic() - begun
         if call.name not in self._called:  # it was compiled just now
             self._called.add(call.name)
             host_memory.release()
         if call.phase == plan.ADVERSARIAL and call.ends_unit:
-            self._state = self._end_round(self._state)
-        values = {name: float(value) for name, value in metrics.items()}
-        bad = [name for name, value in values.items() if not math.isfinite(value)]
-        if bad:
-            raise DivergedError(
-                f"{call.phase} {plan.UNITS[call.phase]} {call.unit}: {', '.join(bad)} is not "
-                f"finite; the newest checkpoint in {self._folder} is from before it. "
-                "Lower the learning rate, in another --workdir"
-            )
-        values["work_seconds"] = time.monotonic() - begun
+            self._state = self._compiled["end_round"](self._state)
         sizes = self._experiment.sizes
-        values["work_tokens"] = plan.work_of(
-            call, self._hparams.schedule, sizes.length, sizes.num_train,
+        work = plan.work_of(
+            call, self._schedule, sizes.length, sizes.num_train,
             self._experiment.models.method.drawn,
-        ).tokens  # fmt: skip
-        pending = self._progress.pending
-        for name, value in values.items():
-            entry = pending.setdefault(name, [0.0, 0.0])
-            entry[0] += value
-            entry[1] += 1.0
+        )  # fmt: skip
+        for run, values in zip(self._runs, of_each, strict=True):
+            check_finite(call, run.folder, values)
+        for run, values in zip(self._runs, of_each, strict=True):
+            run.add({**values, "work_seconds": seconds, "work_tokens": work.tokens})
+            run.progress.training_seconds += seconds
+            run.progress.work = [a + b for a, b in zip(run.progress.work, work[:3], strict=True)]
         return result[2] if len(result) > 2 else None
 
     def _end_unit(
         self,
         call: plan.Call,
-        total: int,
+        is_last: bool,
         trained_on: LabelledBatch | None,
         progress: PhaseProgress,
     ) -> None:
-        """Evaluates where it is due, and writes the unit's line."""
-        pending, self._progress.pending = self._progress.pending, {}
-        (seconds, _), (tokens, _) = pending.pop("work_seconds"), pending.pop("work_tokens")
-        metrics = {name: total / count for name, (total, count) in pending.items()}
-        metrics["tokens_per_second"] = tokens / seconds
-        due = call.unit in (1, total) or call.unit % self._hparams.evaluation.eval_every == 0
-        if due:
-            if trained_on is not None:
-                metrics |= self._evaluator.discriminator(self._state, trained_on)
-            if call.phase != plan.D_PRETRAIN:
-                metrics |= self._evaluator.generator(self._state)
-        self._write(call.phase, call.unit, metrics)
-        progress.line(metrics, due)
-        if call.phase == plan.G_PRETRAIN and call.unit == total:
-            words = advice(self._hparams, metrics["nll_test"])
+        """Evaluates where it is due, and writes the unit's lines."""
+        due = call.unit == 1 or is_last or call.unit % self._hparams.evaluation.eval_every == 0
+        lines, number = [], len(self._runs)
+        pools = [None] * number if trained_on is None else seeds.split(trained_on, number)
+        for run, state, pool in zip(self._runs, self._states(), pools, strict=True):
+            metrics: dict[str, Any] = run.taken()
+            tokens, seconds = metrics.pop("work_tokens"), metrics.pop("work_seconds")
+            metrics["tokens_per_second"] = tokens / seconds
+            if number > 1:
+                metrics["together"] = number
+            if due:
+                if pool is not None:
+                    metrics |= self._evaluator.discriminator(state, pool)
+                if call.phase != plan.D_PRETRAIN:
+                    metrics |= self._evaluator.generator(state)
+            run.write(call.phase, call.unit, int(state.step), self._seconds(), metrics)
+            lines.append(metrics)
+            if call.phase == plan.G_PRETRAIN and is_last:
+                run.save_pretrained(state)
+        mean = {name: float(np.mean([line[name] for line in lines])) for name in lines[0]}
+        progress.line(mean, due)
+        if call.phase == plan.G_PRETRAIN and is_last:
+            words = advice(self._hparams, mean["nll_test"])
             if words is not None:
                 self._tell(words)
         if due and time.monotonic() - self._drawn_at >= _CURVE_SECONDS:
-            summary.plot_learning_curve(self._folder, writers.read_metrics(self._folder))
+            for run in self._runs:
+                run.draw_curve()
             self._drawn_at = time.monotonic()
 
     def _seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._begun
 
-    def _write(self, phase: str, unit: int, metrics: dict[str, float]) -> None:
-        self._writer.write(
-            {
-                "step": int(self._state.step),
-                "phase": phase,
-                plan.UNITS[phase]: unit,
-                "seconds": round(self._seconds(), 3),
-                **metrics,
-            }
-        )
-        self._progress.lines = self._writer.lines
-
     def _save_if_due(self, last: bool) -> None:
         if last or time.monotonic() - self._saved_at >= self._hparams.evaluation.checkpoint_seconds:
-            self._writer.sync()
-            self._progress.seconds = self._seconds()
-            self._checkpoints.save(self._state, self._progress)
+            for run, state in zip(self._runs, self._states(), strict=True):
+                run.save(state, self._seconds())
             self._saved_at = time.monotonic()
 
-    def _save_pretrained(self) -> None:
-        """Keeps the generator of maximum likelihood: the other one, by which SeqGAN is judged."""
-        folder = os.path.join(self._folder, checkpoint.PRETRAINED_FOLDER)
-        pretrained = checkpoint.Checkpoints(folder, 1)
-        if pretrained.newest() is None:
-            pretrained.save(self._state, self._progress)
-        pretrained.close()
-
     def _finish(self) -> None:
-        lines = writers.read_metrics(self._folder)
-        summary.plot_learning_curve(self._folder, lines)
-        number = self._hparams.evaluation.num_written
-        samples = self._evaluator.samples(self._state, max(number, 1), "written")
-        few = Sequences(*(leaf[:number] for leaf in jax.device_get(samples)))
-        outputs.write_samples(os.path.join(self._folder, SAMPLES_FILE), few, self._experiment.codec)
-        summary.write_summary(self._folder, lines)
-        self._console.print(summary.table(lines))
-        self._console.print(
-            f"{self._folder}: {clock(self._seconds())}; learning_curve.png, samples.txt, "
-            "summary.json, metrics.jsonl, tensorboard/ and checkpoints/ are there",
-            highlight=False,
-        )
-
-    def _is_complete(self) -> bool:
-        return os.path.exists(os.path.join(self._folder, "summary.json"))
+        for run, state in zip(self._runs, self._states(), strict=True):
+            run.finish(self._evaluator, state, self._hparams)
+            self._console.print(summary.table(writers.read_metrics(run.folder)))
+            self._console.print(
+                f"{run.folder}: {clock(self._seconds())}; learning_curve.png, samples.txt, "
+                "summary.json, metrics.jsonl, tensorboard/ and checkpoints/ are there",
+                highlight=False,
+            )

@@ -5,11 +5,12 @@ The number of finished calls is all that a resumed run needs to know of where it
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
 from seqgan_jax.hparams import ScheduleHParams
-from seqgan_jax.methods.method import Drawn
+from seqgan_jax.methods.method import Drawn, Method
 
 G_PRETRAIN, D_PRETRAIN, ADVERSARIAL = "g_pretrain", "d_pretrain", "adversarial"
 # What one unit of a phase is called in logs.
@@ -25,6 +26,13 @@ class Call(NamedTuple):
     unit: int  # 1-based: which epoch, d-step or round
     name: str  # "pretrain_generator_epoch", "generator_steps" or "discriminator_epochs"
     ends_unit: bool
+
+
+def without_idle_steps(schedule: ScheduleHParams, method: Method) -> ScheduleHParams:
+    """The schedule without the steps of a discriminator that the method never asks."""
+    if method.uses_discriminator:
+        return schedule
+    return dataclasses.replace(schedule, d_pretrain_steps=0, d_steps=0)
 
 
 def phase_lengths(schedule: ScheduleHParams) -> dict[str, int]:
@@ -50,6 +58,10 @@ def calls(schedule: ScheduleHParams) -> list[Call]:
         for unit in range(1, length + 1)
         for index, name in enumerate(names[phase])
     ]
+
+
+# The budget in a line of metrics, the first of Work.
+BUDGET = ("generator_updates", "discriminator_updates", "sequences_drawn")
 
 
 class Work(NamedTuple):

@@ -12,12 +12,15 @@ import rich.table
 
 from seqgan_jax.atomic import write_atomically, write_json
 from seqgan_jax.training import rendering
-from seqgan_jax.training.plan import ADVERSARIAL, D_PRETRAIN, G_PRETRAIN, UNITS
+from seqgan_jax.training.plan import ADVERSARIAL, BUDGET, D_PRETRAIN, G_PRETRAIN, UNITS
 
 Line = dict[str, Any]
 
 # Tokens a second are of different work in every phase: no best among them.
-_NOT_METRICS = {"step", "phase", "seconds", "tokens_per_second", *UNITS.values()}
+_NOT_METRICS = {
+    *("step", "phase", "seconds", "training_seconds", "tokens_per_second", "together"),
+    *UNITS.values(), *BUDGET,
+}  # fmt: skip
 # Neither low nor high is good of itself.
 _NO_BEST = {"mean_length", *(f"self_bleu_{order}" for order in (2, 3, 4, 5))}
 # Of every other metric the lowest value is the best.

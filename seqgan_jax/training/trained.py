@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from seqgan_jax.checked import ConfigError, DataError
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import checkpoint, experiment, workdir
+from seqgan_jax.training.early_stopping import initial_state
 from seqgan_jax.types import Sequences
 
 
@@ -35,7 +37,7 @@ def read(folder: str, pretrained: bool = False) -> Trained:
     checkpoints = checkpoint.Checkpoints(path) if os.path.isdir(path) else None
     if checkpoints is None or checkpoints.newest() is None:
         raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
-    init = outline.models.method.init_state
+    init = functools.partial(initial_state, outline.models.method, outline.hparams.schedule)
     state, _ = checkpoints.restore(jax.eval_shape(init, jax.random.key(0)))
     checkpoints.close()
     return Trained(outline, state)

@@ -1,0 +1,128 @@
+"""Every method under one config, one after another, and a report: what bin/compare.py calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import rich.console
+import rich.table
+
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.hparams import HParams
+from seqgan_jax.reporting import groups, method_table, reading, report, sweep
+from seqgan_jax.reporting.method_table import Grid
+from seqgan_jax.training import experiment, workdir
+from seqgan_jax.training.loop import Trainer
+
+REPORT_FOLDER = "report"
+_TEMPERATURES = [1.2, 1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5]
+
+
+class Entrant(NamedTuple):
+    """A method and the folders of its runs, one a seed."""
+
+    hparams: HParams
+    folders: list[str]
+
+
+def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str) -> list[Entrant]:
+    """The runs that a comparison consists of; nothing is written yet.
+
+    Args:
+      hparams: all but the method; its seed is the first.
+      methods: their names.
+      num_seeds: S, runs of each.
+      out: the folder that holds those of the runs, `METHOD-SEED`.
+
+    Raises:
+      ConfigError: no method, an unknown one or one named twice; S below 1; a folder holds a run of
+        another config; or a method asks for what the other settings do not give.
+    """
+    if not methods:
+        raise ConfigError("--methods=: name at least one, with commas between them")
+    if num_seeds < 1:
+        raise ConfigError(f"--num_seeds={num_seeds}: must be at least 1")
+    found: dict[str, Entrant] = {}
+    for method in methods:
+        name = _short(method)
+        if name in found:
+            raise ConfigError(f"--methods: two are called {name}; name each once")
+        try:
+            mine = dataclasses.replace(hparams, method=method)
+        except ConfigError as error:
+            raise ConfigError(f"--methods: {error}") from None
+        seeds = range(hparams.seed, hparams.seed + num_seeds)
+        folders = [os.path.join(out, f"{name}-{seed}") for seed in seeds]
+        for seed, folder in zip(seeds, folders, strict=True):
+            workdir.check(folder, dataclasses.replace(mine, seed=seed))
+        if isinstance(hparams.data, OracleDataHParams):
+            experiment.build_models(mine)  # says what does not fit before hours have passed
+        found[name] = Entrant(mine, folders)
+    return list(found.values())
+
+
+def _short(method: str) -> str:
+    """A method's name in those of folders; of a user's own, its file's or function's."""
+    path, _, function = method.partition(":")
+    return function or os.path.splitext(os.path.basename(path))[0]
+
+
+def run(
+    hparams: HParams,
+    methods: Sequence[str],
+    num_seeds: int,
+    out: str,
+    console: rich.console.Console,
+) -> None:
+    """Trains every method, its seeds side by side; sweeps maximum likelihood; reports.
+
+    What is finished is not done again, so that the same call goes on where an earlier one stopped.
+
+    Raises:
+      ConfigError, DataError: as of `entrants`, `Trainer`, `sweep.run` and `report.write`.
+    """
+    everything = entrants(hparams, methods, num_seeds, out)
+    for number, entrant in enumerate(everything, 1):
+        method = entrant.hparams.method
+        console.rule(f"{method}, {number} of {len(everything)}")
+        Trainer(entrant.hparams, entrant.folders, console).run()
+        jax.clear_caches()  # no other method calls these programs
+    reference = _reference(everything)
+    if reference is not None and not all(map(_is_swept, reference.folders)):
+        console.rule("maximum likelihood at several temperatures")
+        settings = sweep.Settings(_TEMPERATURES, shows_table=False)
+        sweep.run(reference.folders, settings, console)
+    folders = [folder for entrant in everything for folder in entrant.folders]
+    report.write(folders, os.path.join(out, REPORT_FOLDER), console)
+    for part in groups.parts(reading.read_runs(folders)):
+        for grid in method_table.make(part):
+            console.print(on_terminal(grid))
+
+
+def _reference(everything: Sequence[Entrant]) -> Entrant | None:
+    """Whose pre-training is that of maximum likelihood: `mle` itself, or the first such."""
+    by_name = {each.hparams.method: each for each in everything}
+    began = [each for name, each in by_name.items() if name != "scheduled_sampling"]
+    if not began or began[0].hparams.schedule.g_pretrain_epochs == 0:
+        return None
+    return by_name.get("mle", began[0])
+
+
+def _is_swept(folder: str) -> bool:
+    evaluation = reading.read_runs([folder])[0].evaluation
+    return evaluation is not None and evaluation.sweep is not None
+
+
+def on_terminal(grid: Grid) -> rich.table.Table:
+    """A grid for the screen."""
+    result = rich.table.Table(title=grid.title, caption="\n".join(grid.notes))
+    for index, title in enumerate(grid.head):
+        result.add_column(title, justify="right" if index else "left")
+    for row in grid.rows:
+        result.add_row(*row)
+    return result

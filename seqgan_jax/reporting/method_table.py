@@ -1,0 +1,243 @@
+"""Methods side by side: means with their intervals, tests against SeqGAN, and what each spent.
+
+A figure alone favours whoever sharpens most, so that beside it stands what maximum likelihood has,
+drawn at whatever temperature gives it the same NLL_test.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+from seqgan_jax.reporting.columns import BY_KEY
+from seqgan_jax.reporting.groups import Group, Part
+from seqgan_jax.reporting.reading import Line, Point, Run
+from seqgan_jax.reporting.sweep_output import crossing
+from seqgan_jax.reporting.table import MLE, evaluated, start_name
+from seqgan_jax.training.plan import ADVERSARIAL, BUDGET, G_PRETRAIN, UNITS
+
+REFERENCE = "seqgan"  # the method that the others are tested against
+_LEVEL = 0.95
+_ABSENT = "-"
+_ON_ORACLE = ("nll_oracle", "nll_test")  # what is tested
+_ON_REAL = ("bleu_4", "self_bleu_4")
+_BESIDE = ("entropy", "distinct")
+_TITLES = {"distinct": "distinct ↑"}  # the others are in COLUMNS
+
+
+class Grid(NamedTuple):
+    """A table of words; the first column names the rows."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+class _Entry(NamedTuple):
+    """Runs of one method, or their common start."""
+
+    label: str
+    values: dict[str, list[float]]  # by metric, one a run
+    seeds: list[int]
+    is_reference: bool
+
+
+def make(part: Part) -> list[Grid]:
+    """The comparison of a part's methods, and their budgets; nothing where there is but one.
+
+    Figures are those of each run's last evaluated line of metrics.jsonl.
+    """
+    if len({group.runs[0].hparams.method for group in part.groups}) < 2:
+        return []
+    ends = [entry for group in part.groups if (entry := _end(group)) is not None]
+    if len(ends) < 2:
+        return []
+    budgets = _budgets(part)
+    return [_comparison(part, _starts(part), ends), *([budgets] if budgets.rows else [])]
+
+
+def interval(values: Sequence[float]) -> float | None:
+    """Half the 95 % interval of the mean, by Student's t with n - 1 degrees; None of one value."""
+    if len(values) < 2:
+        return None
+    quantile = scipy.stats.t.ppf(0.5 + _LEVEL / 2, len(values) - 1)
+    return float(quantile * np.std(values, ddof=1) / np.sqrt(len(values)))
+
+
+def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """p of Welch's two-sided t-test that two means are equal; None where a sample has no spread."""
+    if min(len(one), len(other)) < 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of equal values: there is no test then
+        p = float(scipy.stats.ttest_ind(one, other, equal_var=False).pvalue)
+    return None if np.isnan(p) else p
+
+
+def _last(run: Run) -> Line | None:
+    lines = evaluated(run.lines, ADVERSARIAL) or evaluated(run.lines, G_PRETRAIN)
+    return lines[-1] if lines else None
+
+
+def _keys(part: Part) -> tuple[tuple[str, str], list[str]]:
+    """The two metrics that are tested, and all that are shown."""
+    lines = [line for group in part.groups for run in group.runs if (line := _last(run))]
+    tested = _ON_ORACLE if any("nll_oracle" in line for line in lines) else _ON_REAL
+    return tested, [*tested, *(("nll_test",) if tested is _ON_REAL else ()), *_BESIDE]
+
+
+def _entry(label: str, runs: Sequence[Run], lines: Sequence[Line], *, reference: bool) -> _Entry:
+    names = {name for line in lines for name in line if name != "phase"}
+    values = {name: [line[name] for line in lines if name in line] for name in names}
+    return _Entry(label, values, [run.hparams.seed for run in runs], reference)
+
+
+def _end(group: Group) -> _Entry | None:
+    lines = [line for run in group.runs if (line := _last(run)) is not None]
+    if len(lines) < len(group.runs):
+        return None
+    method = group.runs[0].hparams.method
+    label = group.name if group.name.startswith(method) else f"{group.name}: {method}"
+    return _entry(label, group.runs, lines, reference=method == REFERENCE)
+
+
+def _starts(part: Part) -> list[_Entry]:
+    """Where the rounds began, one entry for all methods that began at the same place."""
+    found: dict[tuple[float, ...], _Entry] = {}
+    for group in part.groups:
+        begins = [evaluated(run.lines, G_PRETRAIN) for run in group.runs]
+        went_on = all(evaluated(run.lines, ADVERSARIAL) for run in group.runs)
+        if not went_on or not all(begins):
+            continue
+        lines = [each[-1] for each in begins]
+        key = tuple(round(line["nll_test"], 4) for line in lines)
+        name = start_name(group.runs[0].hparams.method)
+        words = f"start: {name}, {UNITS[G_PRETRAIN]} {lines[0][UNITS[G_PRETRAIN]]}"
+        found.setdefault(key, _entry(words, group.runs, lines, reference=False))
+    return list(found.values())
+
+
+def _swept(part: Part) -> dict[int, list[Point]]:
+    """Of each seed the curve of maximum likelihood over temperatures."""
+    found: dict[int, list[Point]] = {}
+    for group in part.groups:
+        for run in group.runs:
+            sweep = run.evaluation.sweep if run.evaluation is not None else None
+            if sweep is not None and MLE in sweep.curves:
+                found.setdefault(run.hparams.seed, sweep.curves[MLE])
+    return found
+
+
+def _comparison(part: Part, starts: list[_Entry], ends: list[_Entry]) -> Grid:
+    tested, keys = _keys(part)
+    keys = [key for key in keys if any(key in entry.values for entry in ends)]
+    reference = [entry for entry in ends if entry.is_reference]
+    swept = _swept(part) if tested is _ON_ORACLE else {}
+    head = ["", "runs", *(_title(key) for key in keys)]
+    if len(reference) == 1:
+        head += [f"p, {_title(key).split(' ')[0]}" for key in tested]
+    if swept:
+        head += ["swept MLE", "below swept MLE ↑"]
+    rows = []
+    for entry in [*starts, *ends]:
+        row = [entry.label, str(len(entry.seeds))]
+        row += [_mean(entry.values.get(key, [])) for key in keys]
+        if len(reference) == 1:
+            row += [_p(entry, reference[0], key) for key in tested]
+        if swept:
+            row += _against(entry, swept)
+        rows.append(row)
+    blank = [""] * (len(head) - 3)
+    for title, key in (("real data (floor)", "nll_oracle_floor"),
+                       ("uniform tokens (ceiling)", "nll_oracle_ceiling")):  # fmt: skip
+        if tested is _ON_ORACLE and ends[0].values.get(key):
+            place = 0 if key.endswith("floor") else len(rows)
+            rows.insert(place, [title, "", f"{ends[0].values[key][0]:.3f}", *blank])
+    return Grid("Methods", head, rows, _notes(part, len(reference) == 1, bool(swept)))
+
+
+def _title(key: str) -> str:
+    return _TITLES.get(key) or BY_KEY[key].head
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not values:
+        return _ABSENT
+    half = interval(values)
+    return f"{np.mean(values):.3f}" + ("" if half is None else f" ± {half:.3f}")
+
+
+def _p(entry: _Entry, reference: _Entry, key: str) -> str:
+    if entry is reference:
+        return _ABSENT
+    p = welch(entry.values.get(key, []), reference.values.get(key, []))
+    return _ABSENT if p is None else f"{p:.2g}"
+
+
+def _against(entry: _Entry, swept: dict[int, list[Point]]) -> list[str]:
+    """NLL_oracle of maximum likelihood where its NLL_test is the run's, and the difference."""
+    theirs, gains = [], []
+    for seed, own, at in zip(
+        entry.seeds, entry.values["nll_oracle"], entry.values["nll_test"], strict=True
+    ):
+        curve = swept.get(seed, [])
+        # From the sharp end on: of two places of one NLL_test, that of lower NLL_oracle.
+        sharpest_first = sorted(curve, key=lambda point: point.temperature)
+        found = crossing(sharpest_first, ("nll_oracle", "nll_test"), at)
+        if found is None:
+            lowest = min((point.metrics["nll_test"] for point in curve), default=at)
+            words = "never so low" if at < lowest else "outside the sweep"
+            return [words, _ABSENT]
+        theirs.append(found)
+        gains.append(found - own)
+    return [_mean(theirs), _mean(gains)]
+
+
+def _notes(part: Part, is_tested: bool, is_swept: bool) -> list[str]:
+    number = part.groups[0].runs[0].hparams.evaluation.eval_samples
+    notes = [
+        f"Of each run's last evaluated line of metrics.jsonl, at most {number:,} samples; mean ± "
+        "half of its 95 % interval over runs (seeds), by Student's t."
+    ]
+    if is_tested:
+        notes.append(
+            "p: Welch's t-test against SeqGAN, two-sided, not corrected for the number of tests."
+        )
+    if is_swept:
+        notes.append(
+            "Swept MLE: the NLL_oracle of the same seed's generator of maximum likelihood, drawn "
+            "at the temperature that gives it the run's NLL_test (interpolated). A method is worth "
+            "its training where it lies below that; a negative difference says that sharpening "
+            "alone does better. Never so low: at no temperature has it so low an NLL_test."
+        )
+    return notes
+
+
+def _budgets(part: Part) -> Grid:
+    rows = []
+    for group in part.groups:
+        lasts = [run.lines[-1] for run in group.runs if run.lines]
+        if not lasts or any(name not in line for line in lasts for name in BUDGET):
+            continue
+        counts = [sorted({int(line[name]) for line in lasts}) for name in BUDGET]
+        together = int(max(line.get("together", 1) for line in lasts))
+        rows.append([
+            group.name,
+            *(" to ".join(f"{each:,}" for each in (c[0], c[-1])[: len(c)]) for c in counts),
+            str(together),
+            f"{np.mean([line.get('training_seconds', np.nan) for line in lasts]):,.0f}",
+            f"{np.mean([line['seconds'] for line in lasts]):,.0f}",
+        ])  # fmt: skip
+    head = ["", "generator updates", "discriminator updates", "sequences drawn",
+            "seeds side by side", "training, s", "in all, s"]  # fmt: skip
+    notes = [
+        "Updates and sequences of each run, those of pre-training and the completions of Monte "
+        "Carlo search among them, those drawn to evaluate not. Seconds are of all seeds that were "
+        "trained side by side; training: inside compiled calls, their compilation included."
+    ]
+    return Grid("What each has spent", head, rows, notes)

@@ -1,0 +1,68 @@
+"""The calls that a run is made of, each compiled once, for one seed or for several side by side."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from seqgan_jax.hparams import ScheduleHParams
+from seqgan_jax.methods.state import TrainState
+from seqgan_jax.search.sampling import sample
+from seqgan_jax.training import early_stopping, epochs
+from seqgan_jax.training.experiment import Models
+from seqgan_jax.types import Array, Samples
+
+
+def compile_calls(
+    schedule: ScheduleHParams, models: Models, length: int, num_seeds: int = 1
+) -> dict[str, Callable[..., Any]]:
+    """The calls that a plan names and those between them, jitted.
+
+    Args:
+      schedule: of the run.
+      models: of the run.
+      length: T.
+      num_seeds: S; above 1, states and what a call returns have a leading axis of seeds, and one
+        computation trains them all. Data have no such axis.
+
+    Returns:
+      By name, `(state, real sequences) -> (state, metrics, ...)` for those of a plan;
+      `keep_best`, `(state, held-out sequences) -> state`; and `end_round` and `go_back`,
+      `state -> state`. Each consumes the state that it is given.
+    """
+    method = models.method
+
+    def negatives(state: TrainState, key: Array, number: int) -> Samples:
+        return sample(
+            models.language_model, state.generator, key,
+            batch_size=number, length=length,
+        )  # fmt: skip
+
+    with_data: dict[str, Callable[..., Any]] = {
+        "pretrain_generator_epoch": functools.partial(
+            epochs.pretrain_generator_epoch, method=method, batch_size=schedule.batch_size
+        ),
+        "generator_steps": functools.partial(
+            epochs.generator_steps, method=method,
+            num_steps=schedule.g_steps, batch_size=schedule.batch_size,
+        ),
+        "discriminator_epochs": functools.partial(
+            epochs.discriminator_epochs, method=method, sampler=negatives,
+            num_samples=schedule.d_samples, num_epochs=schedule.d_epochs,
+            batch_size=schedule.d_batch_size,
+        ),
+        "keep_best": functools.partial(
+            early_stopping.keep_best,
+            language_model=models.language_model, patience=schedule.g_patience,
+        ),
+    }  # fmt: skip
+    alone: dict[str, Callable[..., Any]] = {
+        "end_round": method.end_round, "go_back": early_stopping.go_back
+    }  # fmt: skip
+    if num_seeds > 1:
+        with_data = {name: jax.vmap(call, in_axes=(0, None)) for name, call in with_data.items()}
+        alone = {name: jax.vmap(call) for name, call in alone.items()}
+    return {name: jax.jit(call, donate_argnums=0) for name, call in (with_data | alone).items()}

@@ -1,0 +1,118 @@
+"""What a run keeps in its folder while it goes on: lines of metrics, checkpoints, its end."""
+
+from __future__ import annotations
+
+import os
+
+import jax
+
+from seqgan_jax.hparams import HParams
+from seqgan_jax.methods.state import TrainState
+from seqgan_jax.training import checkpoint, outputs, plan, summary, workdir, writers
+from seqgan_jax.training.evaluation import Evaluator
+from seqgan_jax.types import Sequences
+
+SAMPLES_FILE = "samples.txt"
+
+
+class RunFolder:
+    """The folder of one run, one seed.
+
+    Args of the constructor:
+      folder: made if missing.
+      hparams: as given, not as fitted to the data.
+      keeping: checkpoints to keep, if `hparams` ask for fewer.
+
+    Raises:
+      ConfigError: the folder belongs to another config, or cannot be made.
+    """
+
+    def __init__(self, folder: str, hparams: HParams, keeping: int = 1) -> None:
+        workdir.claim(folder, hparams)
+        self.folder = folder
+        self.seed = hparams.seed
+        self.progress = checkpoint.Progress()
+        self._checkpoints = checkpoint.Checkpoints(
+            os.path.join(folder, checkpoint.FOLDER),
+            max(keeping, hparams.evaluation.checkpoints_kept),
+        )
+
+    def checkpoints(self) -> set[int]:
+        """The numbers of calls that can be resumed after."""
+        return self._checkpoints.steps()
+
+    def restore(self, like: TrainState, calls: int) -> TrainState:
+        """The state after so many calls; what was saved later is dropped."""
+        self._checkpoints.drop_after(calls)
+        state, self.progress = self._checkpoints.restore(like)
+        return state
+
+    def begin(self, step: int) -> None:
+        """Opens metrics.jsonl, without the lines of undone work."""
+        self._writer = writers.MetricsWriter(self.folder, self.progress.lines, step)
+
+    def add(self, values: dict[str, float]) -> None:
+        """Adds a call's metrics to those of its unit."""
+        for name, value in values.items():
+            entry = self.progress.pending.setdefault(name, [0.0, 0.0])
+            entry[0] += value
+            entry[1] += 1.0
+
+    def taken(self) -> dict[str, float]:
+        """The means of the metrics added since it was last asked."""
+        pending, self.progress.pending = self.progress.pending, {}
+        return {name: total / count for name, (total, count) in pending.items()}
+
+    def write(
+        self, phase: str, unit: int, step: int, seconds: float, metrics: dict[str, float]
+    ) -> None:
+        """Writes the line of a unit, with the work done so far."""
+        self._writer.write(
+            {
+                "step": step,
+                "phase": phase,
+                plan.UNITS[phase]: unit,
+                "seconds": round(seconds, 3),
+                "training_seconds": round(self.progress.training_seconds, 3),
+                **dict(zip(plan.BUDGET, self.progress.work, strict=True)),
+                **metrics,
+            }
+        )
+        self.progress.lines = self._writer.lines
+
+    def save(self, state: TrainState, seconds: float) -> None:
+        """Writes a checkpoint."""
+        self._writer.sync()
+        self.progress.seconds = seconds
+        self._checkpoints.save(state, self.progress)
+
+    def save_pretrained(self, state: TrainState) -> None:
+        """Keeps the generator of maximum likelihood: the other one, by which methods are judged."""
+        path = os.path.join(self.folder, checkpoint.PRETRAINED_FOLDER)
+        pretrained = checkpoint.Checkpoints(path, 1)
+        if pretrained.newest() is None:
+            pretrained.save(state, self.progress)
+        pretrained.close()
+
+    def draw_curve(self) -> None:
+        """Draws learning_curve.png."""
+        summary.plot_learning_curve(self.folder, writers.read_metrics(self.folder))
+
+    def finish(self, evaluator: Evaluator, state: TrainState, hparams: HParams) -> None:
+        """Writes samples, summary and learning curve."""
+        self.draw_curve()
+        number = hparams.evaluation.num_written
+        samples = evaluator.samples(state, max(number, 1), "written")
+        few = Sequences(*(leaf[:number] for leaf in jax.device_get(samples)))
+        outputs.write_samples(os.path.join(self.folder, SAMPLES_FILE), few, evaluator.codec)
+        summary.write_summary(self.folder, writers.read_metrics(self.folder))
+
+    def is_complete(self) -> bool:
+        """Whether its last file is there."""
+        return os.path.exists(os.path.join(self.folder, "summary.json"))
+
+    def close(self) -> None:
+        """Closes the files."""
+        if hasattr(self, "_writer"):
+            self._writer.close()
+        self._checkpoints.close()

@@ -1,0 +1,32 @@
+"""States of several seeds as one with a leading axis of seeds, and back; one seed has no axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqgan_jax.types import Metrics
+
+
+def stacked(trees: Sequence[Any]) -> Any:
+    """Pytrees of one structure as one, of leaves `[S, ...]`; a single one stays as it is."""
+    if len(trees) == 1:
+        return trees[0]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def split(tree: Any, number: int) -> list[Any]:
+    """The inverse of `stacked`, of so many trees."""
+    if number == 1:
+        return [tree]
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(number)]
+
+
+def values_of_each(metrics: Metrics, number: int) -> list[dict[str, float]]:
+    """Scalars, or arrays `[S]`, as one dict of floats a seed."""
+    on_host = {name: np.atleast_1d(value) for name, value in jax.device_get(metrics).items()}
+    return [{name: float(value[i]) for name, value in on_host.items()} for i in range(number)]
