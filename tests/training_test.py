@@ -1,42 +1,23 @@
 """The loop in one process: files, resume to the bit, refusal of other settings."""
 
 import dataclasses
-import io
 import itertools
 import json
 
 import jax
 import numpy as np
 import pytest
-import rich.console
+from tiny_run import TINY, StoppedError, metric_lines, run
 
 from seqgan_jax import hparams as hp
 from seqgan_jax import log_probs
 from seqgan_jax.checked import ConfigError, from_mapping
-from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.training import checkpoint, experiment, workdir, writers
 from seqgan_jax.training.divergence import DivergedError
 from seqgan_jax.training.loop import Trainer
 from seqgan_jax.training.summary import summarise
 
-TINY = hp.HParams(
-    data=OracleDataHParams(
-        vocab_size=12, length=4, num_train=40, num_test=32, oracle_embed_dim=4, oracle_hidden_dim=4
-    ),
-    model=hp.ModelHParams(embed_dim=4, hidden_dim=5),
-    discriminator=hp.DiscriminatorHParams(embed_dim=4, filters=((1, 3), (2, 3))),
-    training=hp.TrainingHParams(num_rollouts=2, rollout_policy="moving_average"),
-    schedule=hp.ScheduleHParams(
-        batch_size=8, g_pretrain_epochs=3, d_pretrain_steps=2, rounds=3, g_steps=2, d_steps=2,
-        d_epochs=2, d_samples=16, d_batch_size=8,
-    ),
-    evaluation=hp.EvaluationHParams(
-        eval_every=2, eval_samples=32, num_written=7, checkpoint_seconds=0.0
-    ),
-)  # fmt: skip
 NUM_CALLS = 3 + 2 + 3 * (1 + 2)
-# Wall-clock figures differ from run to run; everything else must not.
-CLOCKS = {"seconds", "training_seconds", "tokens_per_second"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,31 +35,6 @@ def compilation_cache(tmp_path_factory):
         jax.config.update(name, value)
 
 
-class StoppedError(Exception):
-    """Stands for a kill."""
-
-
-def run(hparams, folder, stop_after=None, monkeypatch=None):
-    """Runs to the end, or raises StoppedError after some calls; returns the output."""
-    output = io.StringIO()
-    trainer = Trainer(hparams, str(folder), rich.console.Console(file=output, width=200))
-    if stop_after is not None:
-        run_call = trainer._run_call
-        count = iter(range(10_000))
-
-        def counted(call):
-            if next(count) == stop_after:
-                raise StoppedError
-            return run_call(call)
-
-        monkeypatch.setattr(trainer, "_run_call", counted)
-    trainer.run()
-    # Each program was traced at most once, whatever the phase it is called from.
-    for compiled in trainer._compiled.values():
-        assert compiled._cache_size() <= 1
-    return output.getvalue()
-
-
 def final_state(folder):
     """Every array of the last checkpoint."""
     saved = checkpoint.Checkpoints(str(folder / "checkpoints"))
@@ -88,11 +44,6 @@ def final_state(folder):
     saved.close()
     assert progress.pending == {}
     return jax.device_get(dataclasses.replace(state, key=jax.random.key_data(state.key)))
-
-
-def metric_lines(folder):
-    lines = writers.read_metrics(str(folder))
-    return [{k: v for k, v in line.items() if k not in CLOCKS} for line in lines]
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,8 @@ def discriminator_step(
 
     Args:
       state: the training state.
-      batch: real and generated sequences `[B, T]` with labels `[B]`.
+      batch: real and generated sequences `[B, T]` with labels `[B]`. Its tokens may also be
+        distributions over the vocabulary, `[B, T, V]`, unless the discriminator is a density.
       language_model: the generator; only a discriminator that is a density asks for its likelihood.
       classifier: the discriminator.
       hparams: optimiser and L2 weight.

@@ -59,9 +59,11 @@ def compile_calls(
             language_model=models.language_model, patience=schedule.g_patience,
         ),
     }  # fmt: skip
+    # Wrapped, since jit keeps what it compiles by function: these stand for all runs of a process.
     alone: dict[str, Callable[..., Any]] = {
-        "end_round": method.end_round, "go_back": early_stopping.go_back
-    }  # fmt: skip
+        "end_round": functools.partial(method.end_round),
+        "go_back": functools.partial(early_stopping.go_back),
+    }
     if num_seeds > 1:
         with_data = {name: jax.vmap(call, in_axes=(0, None)) for name, call in with_data.items()}
         alone = {name: jax.vmap(call) for name, call in alone.items()}

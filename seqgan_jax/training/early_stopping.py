@@ -33,7 +33,10 @@ def initial_state(method: Method, schedule: ScheduleHParams, key: Array) -> Trai
     if schedule.g_patience == 0:
         return state
     best = Best(
-        jax.tree.map(jnp.copy, state.generator), jnp.full((), jnp.inf), *jnp.zeros((2,), jnp.int32)
+        jax.tree.map(jnp.copy, state.generator),
+        # Of a dtype of its own, not Python's, or the second call is traced anew.
+        jnp.full((), jnp.inf, jnp.float32),
+        *jnp.zeros((2,), jnp.int32),
     )
     return dataclasses.replace(state, best=best)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,15 @@ def split(tree: Any, number: int) -> list[Any]:
     """The inverse of `stacked`, of so many trees."""
     if number == 1:
         return [tree]
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], tree) for i in range(number)]
+
+    def part(leaf: Any, index: int) -> Any:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            # By its bits: to take a key out of an array of keys counts as a use of it.
+            bits = jax.random.key_data(leaf)[index]
+            return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
+        return leaf[index]
+
+    return [jax.tree.map(functools.partial(part, index=index), tree) for index in range(number)]
 
 
 def values_of_each(metrics: Metrics, number: int) -> list[dict[str, float]]:

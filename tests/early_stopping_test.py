@@ -1,0 +1,121 @@
+"""Early stopping: which generator goes on, when the phase ends, and that a kill changes nothing."""
+
+import dataclasses
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+import toy_target as toy
+from tiny_run import TINY, StoppedError, metric_lines
+from tiny_run import run as run_whole
+
+from seqgan_jax.hparams import TrainingHParams
+from seqgan_jax.methods.mle import mle
+from seqgan_jax.metrics.likelihood import negative_log_likelihood
+from seqgan_jax.training import early_stopping, trained, writers
+from seqgan_jax.training.early_stopping import Best, go_back, is_over, keep_best
+from seqgan_jax.training.loop import Trainer
+
+HELDOUT = toy.real(64)
+METHOD = mle(toy.TARGET, toy.CNN, TrainingHParams())
+
+
+def state_of(table, best):
+    """A state whose generator is a table, and what has been kept so far."""
+    state = early_stopping.initial_state(
+        METHOD, dataclasses.replace(TINY.schedule, g_patience=2), jax.random.key(0)
+    )
+    return dataclasses.replace(state, generator=table, best=best)
+
+
+def nll_of(table):
+    return float(negative_log_likelihood(toy.TARGET, table, HELDOUT))
+
+
+def kept(state, patience=2):
+    return keep_best(state, HELDOUT, language_model=toy.TARGET, patience=patience)
+
+
+def test_the_lowest_nll_is_kept_and_epochs_are_counted():
+    flat, right = jnp.zeros((toy.V, toy.V)), toy.TABLE
+    start = Best(flat, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
+    state = kept(state_of(flat, start))
+    assert float(state.best.nll) == pytest.approx(np.log(toy.V), abs=1e-5)  # uniform tokens
+    assert (int(state.best.epoch), int(state.best.epochs)) == (1, 1)
+    state = kept(dataclasses.replace(state, generator=right))
+    assert float(state.best.nll) == pytest.approx(nll_of(right))
+    assert nll_of(right) < np.log(toy.V)
+    assert (int(state.best.epoch), int(state.best.epochs)) == (2, 2)
+    state = kept(dataclasses.replace(state, generator=flat))
+    np.testing.assert_array_equal(state.best.generator, right)
+    assert (int(state.best.epoch), int(state.best.epochs)) == (2, 3)
+    assert not is_over(state.best, 2)
+    state = kept(dataclasses.replace(state, generator=flat))
+    assert is_over(state.best, 2)
+    back = go_back(state)
+    np.testing.assert_array_equal(back.generator, right)
+    np.testing.assert_array_equal(back.rollout, right)
+
+
+def test_what_comes_after_the_patience_is_not_looked_at():
+    """So that a seed beside others that go on ends as it would alone."""
+    flat = jnp.zeros((toy.V, toy.V))
+    over = Best(flat, jnp.float32(9.0), jnp.int32(1), jnp.int32(3))
+    state = kept(state_of(toy.TABLE, over))
+    for new, old in zip(state.best, over, strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_without_patience_there_is_no_room_for_a_best():
+    state = early_stopping.initial_state(METHOD, TINY.schedule, jax.random.key(0))
+    assert state.best is None
+
+
+# In a run.
+
+# 40 training sequences are soon known by heart.
+STOPPING = dataclasses.replace(
+    TINY,
+    training=dataclasses.replace(TINY.training, mle_learning_rate=0.1),
+    schedule=dataclasses.replace(TINY.schedule, g_pretrain_epochs=60, g_patience=3, rounds=1),
+)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stopped")
+    return folder, run_whole(STOPPING, folder)
+
+
+def test_a_run_stops_early_and_goes_on_from_its_best_epoch(stopped):
+    folder, output = stopped
+    lines = [line for line in writers.read_metrics(str(folder)) if line["phase"] == "g_pretrain"]
+    epochs = len(lines)
+    assert 3 < epochs < 60
+    assert f"ends after epoch {epochs}; lowest NLL_test after epoch {epochs - 3}" in output
+    # The last line is of the generator that goes on, so that none evaluated has a lower NLL_test.
+    evaluated = [line["nll_test"] for line in lines if "nll_test" in line]
+    assert evaluated[-1] == pytest.approx(min(evaluated), abs=1e-5)
+    run = trained.read(str(folder), pretrained=True)
+    assert int(run.state.best.epoch) == epochs - 3
+    jax.tree.map(np.testing.assert_array_equal, run.state.generator, run.state.best.generator)
+    after = [line["phase"] for line in writers.read_metrics(str(folder))][epochs:]
+    assert after == ["d_pretrain", "d_pretrain", "adversarial"]
+
+
+@pytest.mark.parametrize("stop", [2, 7])
+def test_a_kill_changes_nothing(stopped, tmp_path, monkeypatch, stop):
+    with pytest.raises(StoppedError):
+        run_whole(STOPPING, tmp_path, stop, monkeypatch)
+    run_whole(STOPPING, tmp_path)
+    assert metric_lines(tmp_path) == metric_lines(stopped[0])
+
+
+def test_a_best_at_the_last_epoch_is_gone_back_to_as_well(tmp_path):
+    schedule = dataclasses.replace(STOPPING.schedule, g_pretrain_epochs=2, rounds=0)
+    console = rich.console.Console(file=io.StringIO(), width=200)
+    Trainer(dataclasses.replace(STOPPING, schedule=schedule), str(tmp_path), console).run()
+    assert "maximum likelihood ends after epoch 2" in console.file.getvalue()

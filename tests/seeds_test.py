@@ -1,0 +1,110 @@
+"""Seeds side by side: each run is as it would be alone, on disk too, and resumes with the rest."""
+
+import dataclasses
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+import rich.console
+from tiny_run import TINY, StoppedError, metric_lines
+
+from seqgan_jax.training import seeds, trained
+from seqgan_jax.training.loop import Trainer
+from seqgan_jax.training.run_folder import RunFolder
+
+FEW = dataclasses.replace(
+    TINY, schedule=dataclasses.replace(TINY.schedule, g_pretrain_epochs=2, rounds=2)
+)
+
+
+def run(folders, hparams=FEW):
+    console = rich.console.Console(file=io.StringIO(), width=200)
+    trainer = Trainer(hparams, [str(folder) for folder in folders], console)
+    trainer.run()
+    for compiled in trainer._compiled.values():
+        assert compiled._cache_size() <= 1
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    folders = [tmp_path_factory.mktemp(f"seed{seed}") for seed in range(3)]
+    return folders, run(folders)
+
+
+def state_in(folder):
+    state = trained.read(str(folder)).state
+    return jax.device_get(dataclasses.replace(state, key=jax.random.key_data(state.key)))
+
+
+def test_each_is_the_run_that_it_would_be_alone(together, tmp_path):
+    folders, output = together
+    assert "3 seeds side by side" in output
+    hparams = dataclasses.replace(FEW, seed=2)
+    run([tmp_path], hparams)
+    assert (tmp_path / "config.json").read_text() == (folders[2] / "config.json").read_text()
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4),
+        state_in(folders[2]).generator, state_in(tmp_path).generator,
+    )  # fmt: skip
+    for one, other in zip(metric_lines(folders[2]), metric_lines(tmp_path), strict=True):
+        assert one.pop("together") == 3
+        assert one.keys() == other.keys()
+        assert {k: v for k, v in one.items() if isinstance(v, int | str)} == {
+            k: v for k, v in other.items() if isinstance(v, int | str)
+        }
+        assert one.get("mle_loss", 0.0) == pytest.approx(other.get("mle_loss", 0.0), rel=1e-4)
+        assert one.get("nll_test", 0.0) == pytest.approx(other.get("nll_test", 0.0), rel=1e-3)
+    assert (folders[2] / "summary.json").exists()
+    assert (folders[2] / "pretrained").is_dir()
+
+
+def test_seeds_differ(together):
+    kernels = [state_in(folder).generator["output_kernel"] for folder in together[0]]
+    assert not np.allclose(kernels[0], kernels[1])
+    assert [json.loads((f / "config.json").read_text())["seed"] for f in together[0]] == [0, 1, 2]
+
+
+def test_the_budget_is_counted(together):
+    """2 epochs of 5 batches; 2 d-steps before and 4 in the rounds, of 2 passes of 4 batches."""
+    last = metric_lines(together[0][0])[-1]
+    assert last["generator_updates"] == 2 * 5 + 2 * 2
+    assert last["discriminator_updates"] == (2 + 4) * 2 * 4
+    # 16 negatives a d-step; a g-step draws 8 sequences and 2 completions of each of 3 prefixes.
+    assert last["sequences_drawn"] == 6 * 16 + 4 * 8 * (1 + 2 * 3)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4, 5])
+def test_a_kill_between_two_checkpoints_changes_nothing(together, tmp_path, monkeypatch, stop):
+    """At its `stop`-th checkpoint the second of three folders gets none, though the first has."""
+    folders = [tmp_path / str(seed) for seed in range(3)]
+    save, count = RunFolder.save, iter(range(1000))
+
+    def dying(self, *args):
+        if self.folder.endswith("1") and next(count) == stop:
+            raise StoppedError
+        save(self, *args)
+
+    monkeypatch.setattr(RunFolder, "save", dying)
+    with pytest.raises(StoppedError):
+        run(folders)
+    monkeypatch.undo()
+    run(folders)
+    for mine, theirs in zip(folders, together[0], strict=True):
+        jax.tree.map(np.testing.assert_array_equal, state_in(mine), state_in(theirs))
+        assert metric_lines(mine) == metric_lines(theirs)
+        assert (mine / "samples.txt").read_text() == (theirs / "samples.txt").read_text()
+
+
+def test_stacking_and_splitting():
+    trees = [{"a": np.arange(2) + i, "b": np.float32(i)} for i in range(3)]
+    whole = seeds.stacked(trees)
+    assert whole["a"].shape == (3, 2)
+    for one, other in zip(seeds.split(whole, 3), trees, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+    assert seeds.stacked(trees[:1]) is trees[0]
+    assert seeds.split(trees[0], 1) == [trees[0]]
+    assert seeds.values_of_each({"x": np.array([1.0, 2.0])}, 2) == [{"x": 1.0}, {"x": 2.0}]
+    assert seeds.values_of_each({"x": np.float32(3.0)}, 1) == [{"x": 3.0}]
