@@ -4,10 +4,22 @@ PYTHON ?= python3
 CONFIG ?= configs/oracle.py
 BIN := .venv/bin
 
-.PHONY: train test lint clean
+.PHONY: train table1 rivals test lint clean
 
 train: .venv/installed
 	$(BIN)/python bin/train.py --config=$(CONFIG) $(FLAGS)
+
+# The paper's Table 1 and its rivals, under one budget; OUT=FOLDER holds the runs and the report.
+OUT ?= runs/methods
+COMPARE := bin/compare.py --config=configs/oracle.py:compare --out=$(OUT)
+TABLE1 := mle,scheduled_sampling,pg_bleu,seqgan,constant_reward,random_reward
+RIVALS := mle,seqgan,reinforce,maligan,rankgan,gumbel_softmax,wgan,wgan_gp
+
+table1: .venv/installed
+	$(BIN)/python $(COMPARE) --methods=$(TABLE1) $(FLAGS)
+
+rivals: .venv/installed
+	$(BIN)/python $(COMPARE) --methods=$(RIVALS) $(FLAGS)
 
 test: .venv/installed lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal

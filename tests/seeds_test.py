@@ -10,7 +10,8 @@ import pytest
 import rich.console
 from tiny_run import TINY, StoppedError, metric_lines
 
-from seqgan_jax.training import seeds, trained
+from seqgan_jax.search.sampling import sample
+from seqgan_jax.training import epochs, experiment, seeds, trained
 from seqgan_jax.training.loop import Trainer
 from seqgan_jax.training.run_folder import RunFolder
 
@@ -59,6 +60,30 @@ def test_each_is_the_run_that_it_would_be_alone(together, tmp_path):
         assert one.get("nll_test", 0.0) == pytest.approx(other.get("nll_test", 0.0), rel=1e-3)
     assert (folders[2] / "summary.json").exists()
     assert (folders[2] / "pretrained").is_dir()
+
+
+def test_vectorised_they_are_the_same_within_rounding():
+    """As accelerators have them; a CPU takes them in turn."""
+    models = experiment.build_models(FEW)
+    method, key = models.method, jax.random.key(3)
+    data = sample(
+        models.language_model, models.language_model.init(jax.random.key(4)), jax.random.key(5),
+        batch_size=40, length=4,
+    )  # fmt: skip
+
+    def round_of(state, data):
+        state, more = epochs.pretrain_generator_epoch(state, data, method=method, batch_size=8)
+        state, metrics = epochs.generator_steps(
+            state, data, method=method, num_steps=1, batch_size=8
+        )
+        return state.generator, more | metrics
+
+    states = jax.vmap(method.init_state)(jax.random.split(key, 3))
+    ways = [jax.jit(seeds.over_seeds(round_of, way))(states, data) for way in (True, False, None)]
+    for one, other in zip(jax.tree.leaves(ways[0]), jax.tree.leaves(ways[1]), strict=True):
+        assert one.shape[0] == 3
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, ways[1], ways[2])  # here is a CPU
 
 
 def test_seeds_differ(together):

@@ -11,7 +11,7 @@ import jax
 from seqgan_jax.hparams import ScheduleHParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.sampling import sample
-from seqgan_jax.training import early_stopping, epochs
+from seqgan_jax.training import early_stopping, epochs, seeds
 from seqgan_jax.training.experiment import Models
 from seqgan_jax.types import Array, Samples
 
@@ -65,6 +65,6 @@ def compile_calls(
         "go_back": functools.partial(early_stopping.go_back),
     }
     if num_seeds > 1:
-        with_data = {name: jax.vmap(call, in_axes=(0, None)) for name, call in with_data.items()}
-        alone = {name: jax.vmap(call) for name, call in alone.items()}
+        with_data = {name: seeds.over_seeds(call) for name, call in with_data.items()}
+        alone = {name: seeds.over_seeds(call) for name, call in alone.items()}
     return {name: jax.jit(call, donate_argnums=0) for name, call in (with_data | alone).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -33,6 +33,29 @@ def split(tree: Any, number: int) -> list[Any]:
         return leaf[index]
 
     return [jax.tree.map(functools.partial(part, index=index), tree) for index in range(number)]
+
+
+def over_seeds(call: Callable[..., Any], vmapped: bool | None = None) -> Callable[..., Any]:
+    """A call of a state, and of data, for all seeds in one computation.
+
+    Args:
+      call: `(state, *data) -> result`.
+      vmapped: whether the seeds are vectorised, or taken in turn inside the computation. By default
+        they are, but on a CPU: its batched products are slower than as many single ones, and what
+        a condition would have passed over is computed after all (docs/performance.md).
+
+    Returns:
+      The call for states with a leading axis of seeds; the data have none. So do its results.
+    """
+    if vmapped is None:
+        vmapped = jax.default_backend() != "cpu"
+
+    def together(state: Any, *data: Any) -> Any:
+        if vmapped:
+            return jax.vmap(lambda one: call(one, *data))(state)
+        return jax.lax.map(lambda one: call(one, *data), state)
+
+    return together
 
 
 def values_of_each(metrics: Metrics, number: int) -> list[dict[str, float]]:
