@@ -98,7 +98,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.straight_through = False  # whole tokens forward, relaxed ones backward
     config.training.d_weight_clip = 0.01  # wgan: every weight of the critic stays within it
     config.training.gradient_penalty = 10.0  # wgan_gp: lambda
-    config.training.rank_sharpness = 1.0  # rankgan: gamma, on cosines
+    config.training.rank_sharpness = 10.0  # rankgan: gamma, on cosines
 
     config.schedule = ml_collections.ConfigDict()
     config.schedule.batch_size = 64

@@ -98,7 +98,7 @@ class TrainingHParams(Checked):
     straight_through: bool = False
     d_weight_clip: float = field(0.01, above=0.0)
     gradient_penalty: float = field(10.0, at_least=0.0)
-    rank_sharpness: float = field(1.0, above=0.0)
+    rank_sharpness: float = field(10.0, above=0.0)
 
     def __post_init__(self) -> None:
         """Checks the temperatures against each other too."""

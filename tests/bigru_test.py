@@ -173,5 +173,5 @@ def test_it_is_a_record_of_its_arguments():
 
 @pytest.mark.parametrize("sizes", [(0, 3, 4), (7, 0, 4), (7, 3, 0)])
 def test_sizes_below_one_are_refused(sizes):
-    with pytest.raises(ValueError, match="hidden_dim=.* must be at least 1"):
+    with pytest.raises(ValueError, match=r"hidden_dim=.* must be at least 1"):
         bigru(*sizes)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import toy_target
 from enumerated import ENDING, TABLE, T, V
 from jax.flatten_util import ravel_pytree
 

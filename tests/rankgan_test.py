@@ -22,7 +22,7 @@ from seqgan_jax.search.ranking import log_rank, rank_reward, relevance
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.types import LabelledBatch, Samples
 
-CNN = text_cnn(V, 3, ((2, 4),), dropout_rate=0.25)
+CNN = text_cnn(V, 3, ((1, 4), (2, 4)), dropout_rate=0.25)
 HPARAMS = TrainingHParams(
     g_clip_norm=enumerated.UNCLIPPED, num_rollouts=2, rank_sharpness=4.0, baseline="leave_one_out"
 )
@@ -304,7 +304,7 @@ def test_a_batch_of_one_is_refused():
 
 
 def test_it_moves_towards_a_target():
-    # Total variation, of the five seeds: from 0.765 to 0.27 to 0.41 when this was written.
+    # Total variation, of the five seeds: from 0.765 to 0.35 to 0.49 when this was written.
     hparams = TrainingHParams(
         baseline="leave_one_out",
         d_learning_rate=5e-3,

@@ -2,6 +2,11 @@
 
 The estimator is Jang et al.'s (arXiv 1611.01144), the GAN of sequences with it Kusner and
 Hernandez-Lobato's (arXiv 1611.04051).
+
+Relaxed samples are told from one-hots by their softness alone, and all that a generator can do
+about it is to become sharper. On the tests' toy target, whose distance is 0.77 at the start, 60
+rounds lead to 0.9 at temperatures of 1 to 0.5, and to 0.4 at 0.1 or with straight-through samples,
+which have no softness.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def advantages(state: TrainState, values: Array, mask: Array, *, hparams: Traini
 
 
 def draw(state: TrainState, batch: Samples, language_model: LanguageModel) -> Samples:
-    """As many sequences as the batch has, of its length, from the generator; differentiable not."""
+    """As many sequences as the batch has, of its length, from the generator; no gradient flows."""
     batch_size, length = batch.tokens.shape
     return sample(
         language_model, state.generator, state.subkey("sample"),

@@ -157,4 +157,5 @@ def rankgan(
         discriminator_step=functools.partial(
             discriminator_step, classifier=classifier, hparams=hparams
         ),
+        is_verdict=False,
     )

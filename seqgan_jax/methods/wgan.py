@@ -6,6 +6,10 @@ generated one, the generator's softmax at each position, given the tokens that i
 
 Each of the schedule's rounds makes d_steps * d_epochs * (2 d_samples / d_batch_size) updates of
 the critic after g_steps of the generator: their ratio is the source's n_critic.
+
+The data are no fixed point of it, since softmax outputs are not draws. Of one position and two
+tokens, real ones being the first with probability r, the critic sees one point (p, 1 - p), at a
+distance of sqrt(2) (r (1 - p) + (1 - r) p) from the one-hots: the least is at p = 0 or 1, not r.
 """
 
 from __future__ import annotations
@@ -154,4 +158,4 @@ def wgan(
     return through_discriminator.bind(
         language_model, classifier, hparams, name="wgan", generator_step=generator_step,
         discriminator_step=discriminator_step, d_optimizer=optimizer(hparams),
-    )  # fmt: skip
+    )._replace(is_verdict=False)  # fmt: skip

@@ -133,4 +133,4 @@ def wgan_gp(
     return through_discriminator.bind(
         language_model, classifier, hparams, name="wgan_gp", generator_step=generator_step,
         discriminator_step=discriminator_step, d_optimizer=optimizer(hparams),
-    )  # fmt: skip
+    )._replace(is_verdict=False)  # fmt: skip

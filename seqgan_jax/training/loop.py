@@ -251,7 +251,7 @@ class Trainer:
             if number > 1:
                 metrics["together"] = number
             if due:
-                if pool is not None:
+                if pool is not None and self._experiment.models.method.is_verdict:
                     metrics |= self._evaluator.discriminator(state, pool)
                 if call.phase != plan.D_PRETRAIN:
                     metrics |= self._evaluator.generator(state)
