@@ -131,6 +131,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.training.baseline = "leave_one_out"
         # 0.06 an epoch: of so few epochs the paper's 0.002 would change nothing.
         config.training.sampling_fall = 4e-4
+        # Of relaxed tokens D sees at once that they are none, and teaches to sharpen alone.
+        config.training.straight_through = True
         config.schedule.g_pretrain_epochs = 12
         config.schedule.g_patience = 2
         config.schedule.d_pretrain_steps = 8

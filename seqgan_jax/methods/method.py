@@ -42,8 +42,8 @@ class Method(NamedTuple):
       discriminator_step: `(state, labelled sequences) -> (state, metrics)`.
       end_round: `state -> state`, after the last step of an adversarial round.
       uses_discriminator: whether `generator_step` asks a discriminator; without, none is trained.
-      is_verdict: whether the discriminator's logit says how likely a sequence is real; a critic's or
-        a ranker's does not, and its accuracy is not measured.
+      is_verdict: whether the discriminator's logit says how likely a sequence is real; that of a
+        critic or a ranker does not, and its accuracy is not measured.
       drawn: `(batch_size, length) -> Drawn`, of one `generator_step`.
     """
 
