@@ -16,6 +16,7 @@ from seqgan_jax.checked import ConfigError
 from seqgan_jax.reporting import compare, method_table, reading
 from seqgan_jax.training.plan import BUDGET
 
+pytestmark = pytest.mark.usefixtures("compilation_cache")
 BUDGETS = dict(zip(BUDGET, (30, 40, 1500), strict=True))
 LIMITS = {"nll_oracle_floor": 3.0, "nll_oracle_ceiling": 9.0}
 
@@ -154,6 +155,14 @@ def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path):
     more = compare_run(tmp_path, methods=[*METHODS, "maligan"])
     assert "maligan, 3 of 3" in more
     assert len(reading.read_runs([str(tmp_path / "maligan-0")])[0].lines) == 8
+    # And another seed joins the others.
+    console = rich.console.Console(file=io.StringIO(), width=200)
+    compare.run(TINY, ["mle"], 3, str(tmp_path), console)
+    assert json.loads((tmp_path / "mle-2" / "config.json").read_text())["seed"] == 2
+    assert (
+        before.items()
+        <= {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/metrics.jsonl")}.items()
+    )
 
 
 @pytest.mark.parametrize(

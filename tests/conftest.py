@@ -32,3 +32,18 @@ def published_oracle_path(data_folder):
     if not path.is_file():
         pytest.skip(f"no published oracle at {path}; set SEQGAN_DATA to the folder that holds it")
     return path
+
+
+@pytest.fixture(scope="session")
+def compilation_cache(tmp_path_factory):
+    """For runs that compile the same programs: they do so once in a session."""
+    options = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in options}
+    for name, value in options.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)

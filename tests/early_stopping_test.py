@@ -19,6 +19,7 @@ from seqgan_jax.training import early_stopping, trained, writers
 from seqgan_jax.training.early_stopping import Best, go_back, is_over, keep_best
 from seqgan_jax.training.loop import Trainer
 
+pytestmark = pytest.mark.usefixtures("compilation_cache")
 HELDOUT = toy.real(64)
 METHOD = mle(toy.TARGET, toy.CNN, TrainingHParams())
 

@@ -11,6 +11,7 @@ from seqgan_jax.checked import ConfigError
 from seqgan_jax.methods.registry import METHODS
 from seqgan_jax.training import own_method, trained, writers
 
+pytestmark = pytest.mark.usefixtures("compilation_cache")
 # As the README has it, but for its name.
 OWN = """
     import functools

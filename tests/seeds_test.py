@@ -10,11 +10,13 @@ import pytest
 import rich.console
 from tiny_run import TINY, StoppedError, metric_lines
 
+from seqgan_jax.checked import ConfigError
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import epochs, experiment, seeds, trained
 from seqgan_jax.training.loop import Trainer
 from seqgan_jax.training.run_folder import RunFolder
 
+pytestmark = pytest.mark.usefixtures("compilation_cache")
 FEW = dataclasses.replace(
     TINY, schedule=dataclasses.replace(TINY.schedule, g_pretrain_epochs=2, rounds=2)
 )
@@ -101,7 +103,7 @@ def test_the_budget_is_counted(together):
     assert last["sequences_drawn"] == 6 * 16 + 4 * 8 * (1 + 2 * 3)
 
 
-@pytest.mark.parametrize("stop", [0, 1, 4, 5])
+@pytest.mark.parametrize("stop", [0, 3])
 def test_a_kill_between_two_checkpoints_changes_nothing(together, tmp_path, monkeypatch, stop):
     """At its `stop`-th checkpoint the second of three folders gets none, though the first has."""
     folders = [tmp_path / str(seed) for seed in range(3)]
@@ -121,6 +123,13 @@ def test_a_kill_between_two_checkpoints_changes_nothing(together, tmp_path, monk
         jax.tree.map(np.testing.assert_array_equal, state_in(mine), state_in(theirs))
         assert metric_lines(mine) == metric_lines(theirs)
         assert (mine / "samples.txt").read_text() == (theirs / "samples.txt").read_text()
+
+
+def test_a_finished_run_is_not_begun_anew_for_the_sake_of_others(together, tmp_path):
+    with pytest.raises(ConfigError, match=r"is finished, and .* is not"):
+        run([together[0][0], tmp_path])
+    assert (together[0][0] / "summary.json").exists()
+    assert state_in(together[0][0]).step > 0
 
 
 def test_stacking_and_splitting():

@@ -17,22 +17,8 @@ from seqgan_jax.training.divergence import DivergedError
 from seqgan_jax.training.loop import Trainer
 from seqgan_jax.training.summary import summarise
 
+pytestmark = pytest.mark.usefixtures("compilation_cache")
 NUM_CALLS = 3 + 2 + 3 * (1 + 2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compilation_cache(tmp_path_factory):
-    """Every run here compiles the same programs: compile them once."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-    for name, value in options.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 def final_state(folder):

@@ -90,7 +90,7 @@ def run(
     for number, entrant in enumerate(everything, 1):
         method = entrant.hparams.method
         console.rule(f"{method}, {number} of {len(everything)}")
-        Trainer(entrant.hparams, entrant.folders, console).run()
+        _train(entrant, console)
         jax.clear_caches()  # no other method calls these programs
     reference = _reference(everything)
     if reference is not None and not all(map(_is_swept, reference.folders)):
@@ -102,6 +102,15 @@ def run(
     for part in groups.parts(reading.read_runs(folders)):
         for grid in method_table.make(part):
             console.print(on_terminal(grid))
+
+
+def _train(entrant: Entrant, console: rich.console.Console) -> None:
+    """Trains the seeds that are not finished, side by side: all, or those that have been added."""
+    hparams, folders = entrant
+    done = [os.path.exists(os.path.join(folder, reading.SUMMARY_FILE)) for folder in folders]
+    first = 0 if all(done) else done.index(False)
+    later = dataclasses.replace(hparams, seed=hparams.seed + first)
+    Trainer(later, folders[first:], console).run()
 
 
 def _reference(everything: Sequence[Entrant]) -> Entrant | None:

@@ -34,7 +34,7 @@ from seqgan_jax.training.divergence import check_finite
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.progress import PhaseProgress, ReadingProgress, clock
-from seqgan_jax.training.run_folder import RunFolder
+from seqgan_jax.training.run_folder import RunFolder, common_checkpoint
 from seqgan_jax.types import LabelledBatch
 
 _CURVE_SECONDS = 30.0  # between two drawings of the learning curve: each takes half a second
@@ -47,11 +47,13 @@ class Trainer:
       hparams: the experiment.
       folders: the run's folder; made if missing, resumed if it holds the same experiment. Of
         several folders the i-th is a run of seed `hparams.seed + i`, as it would be alone but for
-        rounding; they are trained, and resumed, together.
+        rounding, and for early stopping, which waits for the last of them; they are trained, and
+        resumed, together.
       console: where progress is shown.
 
     Raises:
-      ConfigError: a folder belongs to another config, or the oracle cannot be read.
+      ConfigError: a folder belongs to another config, or the oracle cannot be read; by `run`, of
+        several folders some hold a finished run and others none.
       DataError: the data cannot be read, or are others than the run in the folder began with.
       DivergedError: by `run`, when a metric is not finite; nothing of that call is saved.
     """
@@ -128,7 +130,7 @@ class Trainer:
                 early_stopping.initial_state, self._experiment.models.method, self._schedule
             )
         )
-        calls = max(set.intersection(*(run.checkpoints() for run in self._runs)), default=0)
+        calls = common_checkpoint(self._runs)
         states = []
         for run in self._runs:
             key = jax.random.key(run.seed)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import jax
 
+from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.training import checkpoint, outputs, plan, summary, workdir, writers
@@ -46,6 +48,10 @@ class RunFolder:
         self._checkpoints.drop_after(calls)
         state, self.progress = self._checkpoints.restore(like)
         return state
+
+    def begin_anew(self) -> None:
+        """Drops every checkpoint."""
+        self._checkpoints.drop_after(0)
 
     def begin(self, step: int) -> None:
         """Opens metrics.jsonl, without the lines of undone work."""
@@ -116,3 +122,24 @@ class RunFolder:
         if hasattr(self, "_writer"):
             self._writer.close()
         self._checkpoints.close()
+
+
+def common_checkpoint(runs: Sequence[RunFolder]) -> int:
+    """The newest checkpoint that runs trained together all have, by its calls; 0 for none.
+
+    A kill between their first checkpoints leaves some with one and others without: they begin anew.
+
+    Raises:
+      ConfigError: some are finished, and others are not that far: they were not trained together.
+    """
+    calls = max(set.intersection(*(run.checkpoints() for run in runs)), default=0)
+    if calls == 0 and len(runs) > 1:
+        finished = [run.folder for run in runs if run.is_complete()]
+        if finished:
+            raise ConfigError(
+                f"{finished[0]}: is finished, and {runs[-1].folder} is not; runs are trained "
+                "together from the start: give the others alone, or another folder"
+            )
+        for run in runs:
+            run.begin_anew()
+    return calls
