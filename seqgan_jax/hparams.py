@@ -186,6 +186,11 @@ class HParams(Checked):
             raise ConfigError(
                 f"schedule.batch_size=1: training.baseline={baseline} needs at least 2"
             )
+        if self.method in ("maligan", "rankgan") and alone:
+            raise ConfigError(
+                f"schedule.batch_size=1: method={self.method} compares the sequences of a batch; "
+                "give at least 2"
+            )
         if kind == "density":
             if training.d_l2 > 0.0:
                 raise ConfigError(

@@ -66,6 +66,7 @@ class LanguageModel:
       start_token: fed before the first position.
       end_token: the token that ends a sequence, or None where every sequence has full length.
       pad_token: fills the positions behind the end token.
+      unknown_token: stands for words that the vocabulary lacks, and is none; or None.
       features: optional, `(params, state, token [B]) -> (state, features [B, H])`. With `output`
         it says that logits are `features @ kernel + bias`; likelihoods then never hold a
         `[B, T, V]` array of probabilities.
@@ -81,6 +82,7 @@ class LanguageModel:
     start_token: int = 0
     end_token: int | None = None
     pad_token: int = 0
+    unknown_token: int | None = None
     features: Callable[[Params, ModelState, Array], tuple[ModelState, Array]] | None = None
     output: Callable[[Params], tuple[Array, Array]] | None = None
     takes_distributions: bool = False
@@ -89,7 +91,7 @@ class LanguageModel:
         """Refuses token ids outside the vocabulary and a half-given linear output."""
         if self.vocab_size < 1:
             raise ValueError(f"vocab_size={self.vocab_size}: must be at least 1")
-        for name in ("start_token", "end_token", "pad_token"):
+        for name in ("start_token", "end_token", "pad_token", "unknown_token"):
             token = getattr(self, name)
             if token is not None and not 0 <= token < self.vocab_size:
                 raise ValueError(f"{name}={token}: must lie in [0, vocab_size={self.vocab_size})")

@@ -208,3 +208,14 @@ def test_an_order_below_1_is_refused(order):
 def test_no_references_are_refused():
     with pytest.raises(ValueError, match="no references"):
         bleu_reward(padded([]), 2)
+
+
+def test_an_unknown_word_is_no_word_of_the_references():
+    """As `Scorer` has it: otherwise a generator earned by drawing the unknown token."""
+    references, hypotheses = padded([[3, 1, 4], [1, 1]]), padded([[3, 1, 4], [1, 1], [3, 4]])
+    unknown = 1
+    ours = words(references, None, unknown)  # ids that equal no token
+    found = judged(bleu_reward(references, 2, unknown_token=unknown), hypotheses)
+    np.testing.assert_allclose(found, bleu(hypotheses, ours, 2), atol=TOLERANCE)
+    assert found[1] == 0.0
+    assert found[0] < judged(bleu_reward(references, 2), hypotheses)[0]

@@ -12,8 +12,11 @@ import rich.console
 from report_test import ROOT, line, made, write_run, written
 from tiny_run import TINY
 
+from seqgan_jax import hparams as hp
 from seqgan_jax.checked import ConfigError
-from seqgan_jax.reporting import compare, method_table, reading
+from seqgan_jax.data_hparams import TextDataHParams
+from seqgan_jax.reporting import compare, groups, method_table, reading
+from seqgan_jax.training import trained
 from seqgan_jax.training.plan import BUDGET
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
@@ -70,41 +73,62 @@ def test_welch_by_hand():
     assert method_table.welch([1, 2, 3], [4, 5, 6]) == pytest.approx(2 * (1 - below), rel=1e-6)
     assert method_table.welch([1.0, 1.0], [1.0, 1.0]) is None
     assert method_table.welch([1.0], [1.0, 2.0]) is None
+    assert method_table.welch([1.0, 1.0], [2.0, 2.0]) is None
 
 
 def test_the_table_by_hand(tmp_path):
     comparison, budgets = method_table.make(made(*compared(tmp_path))[0])
     rows = {row[0]: dict(zip(comparison.head, row, strict=True)) for row in comparison.rows}
     assert [*rows] == [
-        "real data (floor)", "start: MLE, epoch 2", "mle", "seqgan", "uniform tokens (ceiling)"
+        "real data (floor)", "start: MLE, epoch 2", "MLE, continued", "SeqGAN",
+        "uniform tokens (ceiling)",
     ]  # fmt: skip
     assert rows["real data (floor)"]["NLL_oracle ↓"] == "3.000"
     assert rows["uniform tokens (ceiling)"]["NLL_oracle ↓"] == "9.000"
     # Of 6, 6.5, 7: standard deviation 0.5, so 4.3027 * 0.5 / sqrt(3).
-    assert rows["seqgan"]["NLL_oracle ↓"] == "6.500 ± 1.242"
-    assert rows["seqgan"]["NLL_test ↓"] == "6.500 ± 0.000"
-    assert rows["mle"]["NLL_oracle ↓"] == "8.000 ± 0.248"
-    assert rows["seqgan"]["p, NLL_oracle"] == "-"
+    assert rows["SeqGAN"]["NLL_oracle ↓"] == "6.500 ± 1.242"
+    assert rows["SeqGAN"]["NLL_test ↓"] == "6.500 ± 0.000"
+    assert rows["MLE, continued"]["NLL_oracle ↓"] == "8.000 ± 0.248"
+    assert rows["SeqGAN"]["p, NLL_oracle"] == "-"
     p = method_table.welch([7.9, 8.0, 8.1], [6.0, 6.5, 7.0])
-    assert rows["mle"]["p, NLL_oracle"] == f"{p:.2g}"
+    assert rows["MLE, continued"]["p, NLL_oracle"] == f"{p:.2g}"
     # At NLL_test 6.5 the curve between (6.4, 7) and (6.8, 6) has 6.75: 0.25 above 6.5 on average.
-    assert rows["seqgan"]["swept MLE"] == "6.750 ± 0.000"
-    assert rows["seqgan"]["below swept MLE ↑"] == "0.250 ± 1.242"
-    assert rows["mle"]["below swept MLE ↑"] == "0.000 ± 0.248"
+    assert rows["SeqGAN"]["swept MLE"] == "6.750 ± 0.000"
+    assert rows["SeqGAN"]["below swept MLE ↑"] == "0.250 ± 1.242"
+    assert rows["MLE, continued"]["below swept MLE ↑"] == "0.000 ± 0.248"
     assert budgets.rows == [
         [name, "30", "40", "1,500", "3", "8", "12"] for name in ("mle", "seqgan")
     ]
 
 
-@pytest.mark.parametrize(("nll_test", "words"), [(5.9, "never so low"), (7.5, "outside the sweep")])
+@pytest.mark.parametrize(
+    ("nll_test", "words"), [(5.9, "never so low"), (7.5, "outside the sweep"), (5.9995, "8.000")]
+)
 def test_what_no_temperature_reaches_is_said(tmp_path, nll_test, words):
     folders = [
         write_run(tmp_path / "mle-0", method="mle", lines=lines_of(8, 8), scores=swept(*CURVE)),
         write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6, nll_test)),
     ]
     comparison = method_table.make(made(*folders)[0])[0]
-    assert comparison.rows[-2][0] == "seqgan-0"
-    assert comparison.rows[-2][-2:] == [words, "-"]
+    assert comparison.rows[-2][0] == "seqgan-0: SeqGAN"
+    assert comparison.rows[-2][-2:] == [words, "2.000" if words == "8.000" else "-"]
+
+
+def test_seeds_without_a_sweep_are_left_out_and_counted(tmp_path):
+    folders = compared(tmp_path)
+    (tmp_path / "mle-1" / "evaluation.json").unlink()
+    comparison = method_table.make(made(*folders)[0])[0]
+    assert comparison.rows[-2][-2].endswith("(2 of 3)")
+
+
+def test_a_sweep_of_another_pretraining_is_not_held_against_a_run(tmp_path):
+    folders = [
+        write_run(tmp_path / "mle-0", method="mle", lines=lines_of(8, 8), scores=swept(*CURVE),
+                  training=hp.TrainingHParams(mle_learning_rate=0.5)),
+        write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6)),
+    ]  # fmt: skip
+    comparison = method_table.make(made(*folders)[0])[0]
+    assert comparison.rows[-2][-2:] == ["not swept", "-"]
 
 
 def test_one_method_is_no_comparison(tmp_path):
@@ -138,6 +162,26 @@ def compare_run(out, **kept):
     return console.file.getvalue()
 
 
+def test_text_too_is_kept_with_every_seed(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"a b {'c ' * (n % 4)}d{n % 3}\n" for n in range(60)))
+    data = TextDataHParams(path=str(path), max_length=8, test_fraction=0.4)
+    hparams = dataclasses.replace(TINY, data=data)
+    console = rich.console.Console(file=io.StringIO(), width=200)
+    compare.run(hparams, ["mle", "pg_bleu"], 2, str(tmp_path / "out"), console)
+    path.unlink()  # each folder has what it needs
+    for name in ("mle-0", "mle-1", "pg_bleu-0", "pg_bleu-1"):
+        assert (
+            trained.draw(trained.read(str(tmp_path / "out" / name)), number=3).tokens.shape[0] == 3
+        )
+    parts = groups.parts(reading.read_runs([str(tmp_path / "out" / f"mle-{i}") for i in (0, 1)]))
+    assert [[group.name for group in part.groups] for part in parts] == [["mle"]]
+    table = method_table.make(
+        groups.parts(reading.read_runs([str(f) for f in (tmp_path / "out").glob("*-?")]))[0]
+    )[0]
+    assert table.head[2:4] == ["BLEU-4 ↑", "self-BLEU-4 ↓"]
+
+
 def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path):
     output = compare_run(tmp_path)
     assert "seqgan, 2 of 2" in output
@@ -154,6 +198,7 @@ def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path):
     # Another method joins those that are there.
     more = compare_run(tmp_path, methods=[*METHODS, "maligan"])
     assert "maligan, 3 of 3" in more
+    assert compare_run(tmp_path, methods=["mle"]).count("MaliGAN") > 0  # what is there is shown
     assert len(reading.read_runs([str(tmp_path / "maligan-0")])[0].lines) == 8
     # And another seed joins the others.
     console = rich.console.Console(file=io.StringIO(), width=200)

@@ -261,6 +261,14 @@ def test_sections_that_contradict_each_other_are_refused(sections, message):
     assert f"config.{message}" in str(refusal.value)
 
 
+@pytest.mark.parametrize("method", ["maligan", "rankgan"])
+def test_methods_that_compare_a_batch_need_two(method):
+    with pytest.raises(ConfigError, match=f"schedule.batch_size=1: method={method} compares"):
+        dataclasses.replace(
+            HParams(), method=method, schedule=dataclasses.replace(HParams().schedule, batch_size=1)
+        )
+
+
 @pytest.mark.parametrize(
     "sections",
     [

@@ -87,6 +87,29 @@ def test_what_is_no_method_is_named(tmp_path, content, name, message):
         own_method.find(f"{path}{name}")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def method(model, classifier, hparams):\n    pass\n", "takes 3 positional arguments"),
+        ("def method(*_):\n    return 3\n", "returns a int; must be a seqgan_jax.Method"),
+    ],
+)
+def test_a_function_that_makes_no_method_is_named(tmp_path, content, message):
+    path = tmp_path / "own.py"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=f"config.method=.*own.py: .*{message}"):
+        run(dataclasses.replace(TINY, method=str(path)), tmp_path / "run")
+
+
+def test_a_file_may_define_dataclasses(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from __future__ import annotations\nimport dataclasses\n\n\n@dataclasses.dataclass\n"
+        "class Settings:\n    rate: float = 0.5\n\n\ndef method(*_):\n    pass\n"
+    )
+    assert callable(own_method.find(str(path)))
+
+
 def test_a_method_that_refuses_its_settings_is_named(tmp_path):
     path = tmp_path / "own.py"
     path.write_text("def method(*_):\n    raise ValueError('only for V = 3')\n")

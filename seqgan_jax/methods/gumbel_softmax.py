@@ -11,14 +11,11 @@ which have no softness.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import optax
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import adversary, through_discriminator
+from seqgan_jax.methods import adversary, optimizers, through_discriminator
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.relaxed import (
@@ -40,14 +37,8 @@ from seqgan_jax.types import (
 
 def temperature_of(state: TrainState, hparams: TrainingHParams) -> Array:
     """The temperature after as many generator updates as the state's optimiser has counted."""
-
-    def of_adam(path: tuple[Any, ...], value: Any) -> bool:
-        # A parameter may be called `count` too, and then Adam's moments have one.
-        del value
-        return getattr(path[-1], "tuple_name", None) == "ScaleByAdamState"
-
     return relaxation_temperature(
-        optax.tree.get(state.g_opt_state, "count", filtering=of_adam),
+        optimizers.updates_of(state.g_opt_state),
         start=hparams.relaxation_temperature,
         least=hparams.relaxation_least,
         fall=hparams.relaxation_fall,

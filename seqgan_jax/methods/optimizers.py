@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import optax
 
 from seqgan_jax.hparams import TrainingHParams
+from seqgan_jax.types import Array, Params
 
 
 def mle(hparams: TrainingHParams) -> optax.GradientTransformation:
@@ -25,3 +28,15 @@ def generator(hparams: TrainingHParams) -> optax.GradientTransformation:
 def discriminator(hparams: TrainingHParams) -> optax.GradientTransformation:
     """For the discriminator."""
     return optax.adam(hparams.d_learning_rate)
+
+
+def updates_of(opt_state: Params) -> Array:
+    """How many updates an optimiser's Adam has counted, a scalar int32."""
+
+    def of_adam(path: tuple[Any, ...], value: Any) -> bool:
+        # A parameter may be called `count` too, and then Adam's moments have one.
+        del value
+        return getattr(path[-1], "tuple_name", None) == "ScaleByAdamState"
+
+    count: Array = optax.tree.get(opt_state, "count", filtering=of_adam)
+    return count

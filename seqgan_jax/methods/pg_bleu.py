@@ -84,7 +84,9 @@ def pg_bleu(
     reward = None
     if train is not None:
         references = choose_references(train, hparams.bleu_references)
-        reward = bleu_reward(references, hparams.bleu_order, language_model.end_token)
+        reward = bleu_reward(
+            references, hparams.bleu_order, language_model.end_token, language_model.unknown_token
+        )
     return mle(language_model, classifier, hparams, train)._replace(
         generator_step=functools.partial(
             generator_step, reward=reward, language_model=language_model, hparams=hparams

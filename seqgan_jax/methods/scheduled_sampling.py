@@ -12,10 +12,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import mle
+from seqgan_jax.methods import mle, optimizers
 from seqgan_jax.methods.method import Drawn, Method
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.teacher_forcing import shifted_inputs
@@ -114,7 +113,7 @@ def step(
       The next state; the scalars of `mle.pretrain_generator_step`, of which `mle_loss` is of mixed
       inputs; and `true_rate`, epsilon of this step.
     """
-    rate = true_rate(optax.tree.get(state.mle_opt_state, "count"), hparams)
+    rate = true_rate(optimizers.updates_of(state.mle_opt_state), hparams)
     inputs = mixed_inputs(
         language_model, state.generator, batch, rate, state.subkey("true_or_drawn"),
         state.subkey("scheduled_draw"),

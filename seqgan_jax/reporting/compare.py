@@ -12,8 +12,8 @@ import rich.console
 import rich.table
 
 from seqgan_jax.checked import ConfigError
-from seqgan_jax.data_hparams import OracleDataHParams
-from seqgan_jax.hparams import HParams
+from seqgan_jax.data.ids import IdCodec
+from seqgan_jax.hparams import METHODS, HParams
 from seqgan_jax.reporting import groups, method_table, reading, report, sweep
 from seqgan_jax.reporting.method_table import Grid
 from seqgan_jax.training import experiment, workdir
@@ -60,8 +60,8 @@ def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str)
         folders = [os.path.join(out, f"{name}-{seed}") for seed in seeds]
         for seed, folder in zip(seeds, folders, strict=True):
             workdir.check(folder, dataclasses.replace(mine, seed=seed))
-        if isinstance(hparams.data, OracleDataHParams):
-            experiment.build_models(mine)  # says what does not fit before hours have passed
+        # Says what does not fit before hours have passed; the vocabulary is not known yet.
+        experiment.build_models(mine, IdCodec(2))
         found[name] = Entrant(mine, folders)
     return list(found.values())
 
@@ -97,11 +97,27 @@ def run(
         console.rule("maximum likelihood at several temperatures")
         settings = sweep.Settings(_TEMPERATURES, shows_table=False)
         sweep.run(reference.folders, settings, console)
-    folders = [folder for entrant in everything for folder in entrant.folders]
+    folders = _comparable(hparams, out)
     report.write(folders, os.path.join(out, REPORT_FOLDER), console)
     for part in groups.parts(reading.read_runs(folders)):
         for grid in method_table.make(part):
             console.print(on_terminal(grid))
+
+
+def _comparable(hparams: HParams, out: str) -> list[str]:
+    """Finished runs in a folder whose settings differ from these in method and seed alone.
+
+    Those of an earlier call are among them, so that methods can be added one by one.
+    """
+    found = []
+    for name in os.listdir(out):
+        folder = os.path.join(out, name)
+        if os.path.exists(os.path.join(folder, reading.SUMMARY_FILE)):
+            theirs = workdir.read_hparams(folder)
+            if dataclasses.replace(theirs, method=hparams.method, seed=hparams.seed) == hparams:
+                place = METHODS.index(theirs.method) if theirs.method in METHODS else len(METHODS)
+                found.append((place, theirs.method, theirs.seed, folder))
+    return [folder for *_, folder in sorted(found)]
 
 
 def _train(entrant: Entrant, console: rich.console.Console) -> None:

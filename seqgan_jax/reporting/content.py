@@ -14,6 +14,7 @@ from seqgan_jax.reporting.table import Table
 from seqgan_jax.training.plan import UNITS, phase_lengths
 
 TITLE = "Report of runs"
+_REWARDED = {"seqgan", "reinforce"}  # the methods that `training.reward` is for
 
 
 class Section(NamedTuple):
@@ -73,6 +74,12 @@ def _described(group: Group) -> dict[str, str]:
     generator = f"{model.cell.upper()}, embedding {model.embed_dim}, hidden {model.hidden_dim}"
     if run.parameters is not None:
         generator += f"; {run.parameters:,} parameters"
+    reward = run.hparams.training.reward if run.hparams.method in _REWARDED else ""
+    reached = {line["phase"] for line in run.lines}
+    if run.finished:  # without what the method has no use for, or what ended early
+        schedule = {phase: length for phase, length in schedule.items() if phase in reached}
+        if "g_pretrain" in schedule:
+            schedule["g_pretrain"] = curves.epochs_of(run)
     seconds = spread(each.seconds for each in group.runs)
     unfinished = [
         f"{each.name} unfinished: {_reached(each, schedule)}"
@@ -82,7 +89,7 @@ def _described(group: Group) -> dict[str, str]:
     return {
         "name": group.name,
         "runs": ", ".join(each.name for each in group.runs),
-        "method": f"{table.method_name(run)}, reward {run.hparams.training.reward}",
+        "method": table.method_name(run) + (f", reward {reward}" if reward else ""),
         "seeds": ", ".join(str(each.hparams.seed) for each in group.runs),
         "generator": generator,
         "schedule": ", ".join(_units(length, phase) for phase, length in schedule.items()),

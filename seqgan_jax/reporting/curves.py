@@ -46,13 +46,20 @@ def pictures(part: Part, suffix: str = "") -> list[Picture]:
     ]  # fmt: skip
 
 
+def epochs_of(run: Run) -> int:
+    """Epochs of maximum likelihood: those planned, or, once it has ended early, those made."""
+    if any(line["phase"] != G_PRETRAIN for line in run.lines) or run.finished:
+        return max((line["epoch"] for line in run.lines if line["phase"] == G_PRETRAIN), default=0)
+    return run.hparams.schedule.g_pretrain_epochs
+
+
 def course(run: Run, key: str) -> dict[int, float]:
     """A metric over training, at epochs before the end of maximum likelihood (-1, 0), then rounds.
 
     Returns:
       Place -> value, in order.
     """
-    epochs = run.hparams.schedule.g_pretrain_epochs
+    epochs = epochs_of(run)
     pretrain = {line["epoch"] - epochs: line for line in evaluated(run.lines, G_PRETRAIN)}
     rounds = {line["round"]: line for line in evaluated(run.lines, ADVERSARIAL)}
     return {place: line[key] for place, line in (pretrain | rounds).items() if key in line}
@@ -144,7 +151,7 @@ def _runs(part: Part) -> list[Run]:
 
 def _epochs(part: Part) -> int:
     """Epochs of maximum likelihood where all runs have the same number; else 0, to start from."""
-    found = {run.hparams.schedule.g_pretrain_epochs for run in _runs(part)}
+    found = {epochs_of(run) for run in _runs(part)}
     return found.pop() if len(found) == 1 else 0
 
 

@@ -6,7 +6,6 @@ drawn at whatever temperature gives it the same NLL_test.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from seqgan_jax.reporting.columns import BY_KEY
 from seqgan_jax.reporting.groups import Group, Part
 from seqgan_jax.reporting.reading import Line, Point, Run
 from seqgan_jax.reporting.sweep_output import crossing
-from seqgan_jax.reporting.table import MLE, evaluated, start_name
+from seqgan_jax.reporting.table import MLE, evaluated, method_name, start_name
 from seqgan_jax.training.plan import ADVERSARIAL, BUDGET, G_PRETRAIN, UNITS
 
 REFERENCE = "seqgan"  # the method that the others are tested against
@@ -26,6 +25,8 @@ _ABSENT = "-"
 _ON_ORACLE = ("nll_oracle", "nll_test")  # what is tested
 _ON_REAL = ("bleu_4", "self_bleu_4")
 _BESIDE = ("entropy", "distinct")
+_TOLERANCE = 1e-3  # nats per token
+_Key = tuple[int, str]  # a seed, and all else that pre-training depends on
 _TITLES = {"distinct": "distinct ↑"}  # the others are in COLUMNS
 
 
@@ -44,6 +45,7 @@ class _Entry(NamedTuple):
     label: str
     values: dict[str, list[float]]  # by metric, one a run
     seeds: list[int]
+    pretraining: list[_Key]
     is_reference: bool
 
 
@@ -71,12 +73,9 @@ def interval(values: Sequence[float]) -> float | None:
 
 def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
     """p of Welch's two-sided t-test that two means are equal; None where a sample has no spread."""
-    if min(len(one), len(other)) < 2:
+    if min(len(set(one)), len(set(other))) < 2:
         return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of equal values: there is no test then
-        p = float(scipy.stats.ttest_ind(one, other, equal_var=False).pvalue)
-    return None if np.isnan(p) else p
+    return float(scipy.stats.ttest_ind(one, other, equal_var=False).pvalue)
 
 
 def _last(run: Run) -> Line | None:
@@ -94,7 +93,8 @@ def _keys(part: Part) -> tuple[tuple[str, str], list[str]]:
 def _entry(label: str, runs: Sequence[Run], lines: Sequence[Line], *, reference: bool) -> _Entry:
     names = {name for line in lines for name in line if name != "phase"}
     values = {name: [line[name] for line in lines if name in line] for name in names}
-    return _Entry(label, values, [run.hparams.seed for run in runs], reference)
+    seeds = [run.hparams.seed for run in runs]
+    return _Entry(label, values, seeds, [_pretraining(run) for run in runs], reference)
 
 
 def _end(group: Group) -> _Entry | None:
@@ -102,7 +102,8 @@ def _end(group: Group) -> _Entry | None:
     if len(lines) < len(group.runs):
         return None
     method = group.runs[0].hparams.method
-    label = group.name if group.name.startswith(method) else f"{group.name}: {method}"
+    name = method_name(group.runs[0])
+    label = name if group.name == method else f"{group.name}: {name}"
     return _entry(label, group.runs, lines, reference=method == REFERENCE)
 
 
@@ -117,19 +118,34 @@ def _starts(part: Part) -> list[_Entry]:
         lines = [each[-1] for each in begins]
         key = tuple(round(line["nll_test"], 4) for line in lines)
         name = start_name(group.runs[0].hparams.method)
-        words = f"start: {name}, {UNITS[G_PRETRAIN]} {lines[0][UNITS[G_PRETRAIN]]}"
+        is_early = group.runs[0].hparams.schedule.g_patience > 0
+        place = "stopped early" if is_early else f"{UNITS[G_PRETRAIN]} {lines[0]['epoch']}"
+        words = f"start: {name}, {place}"
         found.setdefault(key, _entry(words, group.runs, lines, reference=False))
     return list(found.values())
 
 
-def _swept(part: Part) -> dict[int, list[Point]]:
-    """Of each seed the curve of maximum likelihood over temperatures."""
-    found: dict[int, list[Point]] = {}
+def _pretraining(run: Run) -> _Key:
+    hparams = run.hparams
+    schedule, training = hparams.schedule, hparams.training
+    settings = (
+        hparams.model, schedule.batch_size, schedule.g_pretrain_epochs, schedule.g_patience,
+        training.mle_learning_rate, training.mle_dropout_rate, training.mle_weight_decay,
+        training.g_clip_norm,
+    )  # fmt: skip
+    return hparams.seed, repr(settings)
+
+
+def _swept(part: Part) -> dict[_Key, list[Point]]:
+    """Of each seed the curve of maximum likelihood over temperatures, the sharpest first."""
+    found: dict[_Key, list[Point]] = {}
     for group in part.groups:
         for run in group.runs:
             sweep = run.evaluation.sweep if run.evaluation is not None else None
             if sweep is not None and MLE in sweep.curves:
-                found.setdefault(run.hparams.seed, sweep.curves[MLE])
+                # Of two places of one NLL_test, that of lower NLL_oracle is to be met first.
+                curve = sorted(sweep.curves[MLE], key=lambda point: point.temperature)
+                found.setdefault(_pretraining(run), curve)
     return found
 
 
@@ -179,23 +195,31 @@ def _p(entry: _Entry, reference: _Entry, key: str) -> str:
     return _ABSENT if p is None else f"{p:.2g}"
 
 
-def _against(entry: _Entry, swept: dict[int, list[Point]]) -> list[str]:
+def _against(entry: _Entry, swept: dict[_Key, list[Point]]) -> list[str]:
     """NLL_oracle of maximum likelihood where its NLL_test is the run's, and the difference."""
-    theirs, gains = [], []
-    for seed, own, at in zip(
-        entry.seeds, entry.values["nll_oracle"], entry.values["nll_test"], strict=True
+    theirs, gains, reasons = [], [], []
+    for key, own, at in zip(
+        entry.pretraining, entry.values["nll_oracle"], entry.values["nll_test"], strict=True
     ):
-        curve = swept.get(seed, [])
-        # From the sharp end on: of two places of one NLL_test, that of lower NLL_oracle.
-        sharpest_first = sorted(curve, key=lambda point: point.temperature)
-        found = crossing(sharpest_first, ("nll_oracle", "nll_test"), at)
+        if key not in swept:
+            reasons.append("not swept")
+            continue
+        curve = swept[key]
+        lowest = min(curve, key=lambda point: point.metrics["nll_test"]).metrics
+        # The lowest lies between two temperatures tried, and a start's is of other sequences.
+        if lowest["nll_test"] - _TOLERANCE < at < lowest["nll_test"]:
+            found: float | None = lowest["nll_oracle"]
+        else:
+            found = crossing(curve, ("nll_oracle", "nll_test"), at)
         if found is None:
-            lowest = min((point.metrics["nll_test"] for point in curve), default=at)
-            words = "never so low" if at < lowest else "outside the sweep"
-            return [words, _ABSENT]
+            reasons.append("never so low" if at < lowest["nll_test"] else "outside the sweep")
+            continue
         theirs.append(found)
         gains.append(found - own)
-    return [_mean(theirs), _mean(gains)]
+    if not theirs:
+        return [reasons[0], _ABSENT]
+    some = f" ({len(theirs)} of {len(entry.seeds)})" if reasons else ""
+    return [_mean(theirs) + some, _mean(gains) + some]
 
 
 def _notes(part: Part, is_tested: bool, is_swept: bool) -> list[str]:
@@ -206,15 +230,25 @@ def _notes(part: Part, is_tested: bool, is_swept: bool) -> list[str]:
     ]
     if is_tested:
         notes.append(
-            "p: Welch's t-test against SeqGAN, two-sided, not corrected for the number of tests."
+            "p: Welch's t-test against SeqGAN, two-sided, not corrected for the number of tests. "
+            "Runs of one seed share their data and their start, of which the test knows nothing."
         )
     if is_swept:
         notes.append(
             "Swept MLE: the NLL_oracle of the same seed's generator of maximum likelihood, drawn "
             "at the temperature that gives it the run's NLL_test (interpolated). A method is worth "
             "its training where it lies below that; a negative difference says that sharpening "
-            "alone does better. Never so low: at no temperature has it so low an NLL_test."
+            "alone does better. Never so low: at none of the temperatures tried has it so low an "
+            "NLL_test."
         )
+    if part.groups[0].runs[0].hparams.schedule.g_patience > 0:
+        notes.append(
+            "Stopped early: at the lowest NLL_test of the held-out sequences that NLL_test is "
+            "reported of. That start is maximum likelihood at its best; what is called continued "
+            "goes on from it for as many updates as the others make."
+        )
+    if any(not run.finished for group in part.groups for run in group.runs):
+        notes.append("Some runs are not finished: their rows are of where they are.")
     return notes
 
 

@@ -36,7 +36,10 @@ class Level(NamedTuple):
 
 
 def bleu_reward(
-    references: Samples | Sequences, max_order: int, end_token: int | None = None
+    references: Samples | Sequences,
+    max_order: int,
+    end_token: int | None = None,
+    unknown_token: int | None = None,
 ) -> Reward:
     """BLEU of each sequence with all references as its reference set.
 
@@ -45,6 +48,7 @@ def bleu_reward(
         id matches nothing.
       max_order: n; orders 1 to n weigh 1/n each.
       end_token: no word, left out of references and sequences alike; None where there is none.
+      unknown_token: stands for a word, but never for the one that a reference has; or None.
 
     Returns:
       A reward in [0, 1]. Each call counts n-grams in blocks of `JUDGED_ROWS` sequences, so that
@@ -60,6 +64,8 @@ def bleu_reward(
         raise ValueError("no references: BLEU needs at least one")
     if end_token is not None:
         is_word = is_word & (known != end_token)
+    if unknown_token is not None:
+        known = np.where(known == unknown_token, _NONE, known)
     levels = _trie(known, is_word, max_order)
     reference_lengths = np.unique(is_word.sum(axis=1))
 

@@ -51,7 +51,7 @@ def keep_best(
       heldout: real sequences that are not learnt from, `[R, T]`.
       language_model: the generator.
       patience: epochs; what comes later than that after the best is not looked at, so that a run
-        beside others that go on ends as it would alone.
+        beside others that go on keeps the generator that it would alone.
 
     Returns:
       The state with its `best` brought up to date.
@@ -73,7 +73,7 @@ def is_over(best: Best, patience: int) -> Array:
 
 
 def go_back(state: TrainState) -> TrainState:
-    """The best generator in place of the last, as the rollout policy too."""
+    """The best generator in place of the last, as the rollout policy too; optimisers go on."""
     return dataclasses.replace(
         state,
         generator=jax.tree.map(jnp.copy, state.best.generator),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from typing import NamedTuple
 
@@ -82,7 +83,10 @@ def build_models(
             init_scale=hparams.model.init_scale,
         )  # fmt: skip
 
-    generator = language_model(hparams.model.embed_dim, hparams.model.hidden_dim)
+    generator = dataclasses.replace(
+        language_model(hparams.model.embed_dim, hparams.model.hidden_dim),
+        unknown_token=codec.unknown_token,
+    )
     settings = hparams.discriminator
     if settings.kind == "density":
         model = language_model(settings.embed_dim, settings.hidden_dim)
@@ -100,8 +104,13 @@ def build_models(
     make = own_method.find(hparams.method)
     try:
         method = make(generator, classifier, hparams.training, train)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"config.method={hparams.method}: {error}") from error
+    if not isinstance(method, Method):
+        raise ConfigError(
+            f"config.method={hparams.method}: its function returns a {type(method).__name__}; must "
+            "be a seqgan_jax.Method"
+        )
     return Models(generator, classifier, method)
 
 

@@ -24,6 +24,7 @@ from seqgan_jax.training import (
     experiment,
     host_memory,
     plan,
+    real_data,
     seeds,
     summary,
     workdir,
@@ -72,6 +73,9 @@ class Trainer:
         least = 1 if len(names) == 1 else 2
         pairs = zip(names, seeded, strict=True)
         self._runs = [RunFolder(name, each, keeping=least) for name, each in pairs]
+        if not isinstance(hparams.data, OracleDataHParams):
+            for name in names[1:]:
+                real_data.keep_copy(names[0], name)
         self._hparams, models = self._experiment.hparams, self._experiment.models
         self._schedule = plan.without_idle_steps(self._hparams.schedule, models.method)
         self._plan = plan.calls(self._schedule)
@@ -252,6 +256,8 @@ class Trainer:
             metrics["tokens_per_second"] = tokens / seconds
             if number > 1:
                 metrics["together"] = number
+            if is_last and call.phase == plan.G_PRETRAIN and state.best is not None:
+                metrics["best_epoch"] = int(state.best.epoch)
             if due:
                 if pool is not None and self._experiment.models.method.is_verdict:
                     metrics |= self._evaluator.discriminator(state, pool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.methods.registry import METHODS, Maker
@@ -28,11 +29,12 @@ def find(name: str) -> Maker:
     function = function or DEFAULT_NAME
     if not os.path.isfile(path):
         raise ConfigError(f"config.method={name}: no file {path}")
-    module_name = os.path.splitext(os.path.basename(path))[0]
+    module_name = "seqgan_jax_own_" + os.path.splitext(os.path.basename(path))[0]
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"config.method={name}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # where dataclasses, for one, look for it
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import os
 
+from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import DataError
 from seqgan_jax.data.archive import MIDI_SUFFIXES
-from seqgan_jax.data.cache import DATA_FILE, content_key, load_or_read, read_cache
+from seqgan_jax.data.cache import (
+    DATA_FILE,
+    VOCABULARY_FILE,
+    content_key,
+    load_or_read,
+    read_cache,
+)
 from seqgan_jax.data.dataset import Dataset, Progress
 from seqgan_jax.data.midi import load_mido
 from seqgan_jax.data.music import load_music
@@ -57,6 +64,23 @@ def load(
         return load_music(settings, progress)
 
     return load_or_read(folder, key, read)
+
+
+def keep_copy(folder: str, other: str) -> None:
+    """Keeps the data of one run's folder in another's too.
+
+    Raises:
+      DataError: the other folder has data already, and they differ; or either is damaged.
+    """
+    if os.path.exists(os.path.join(other, DATA_FILE)):
+        if read_cache(other)[0] != read_cache(folder)[0]:
+            raise DataError(
+                f"{other}: began with other data than {folder}; give the same, or another folder"
+            )
+        return
+    for name in (VOCABULARY_FILE, DATA_FILE):
+        with open(os.path.join(folder, name), "rb") as file:
+            write_atomically(os.path.join(other, name), file.read())
 
 
 def kept(folder: str) -> Dataset:

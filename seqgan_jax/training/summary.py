@@ -18,7 +18,8 @@ Line = dict[str, Any]
 
 # Tokens a second are of different work in every phase: no best among them.
 _NOT_METRICS = {
-    *("step", "phase", "seconds", "training_seconds", "tokens_per_second", "together"),
+    *("step", "phase", "seconds", "training_seconds", "tokens_per_second", "together",
+        "best_epoch"),
     *UNITS.values(), *BUDGET,
 }  # fmt: skip
 # Neither low nor high is good of itself.
@@ -129,7 +130,8 @@ def table(lines: Sequence[Line]) -> rich.table.Table:
         real["nll_oracle"] = limits["nll_oracle_floor"]
     row("real data (floor)" if on_oracle else "real data", real)
     if pretrain:
-        row(f"after MLE, epoch {pretrain[-1]['epoch']}", pretrain[-1])
+        last = pretrain[-1]
+        row(f"after MLE, epoch {last.get('best_epoch', last['epoch'])}", last)
     if rounds:
         name, sign = ("nll_oracle", 1.0) if on_oracle else ("bleu_4", -1.0)
         best = min(rounds, key=lambda line: sign * line[name])
