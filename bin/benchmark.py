@@ -1,8 +1,7 @@
 """Measures every phase in one run: `python bin/benchmark.py`, at the paper's sizes.
 
-Beside the machine's limits, measured too, and the plain reference in tests/plain_reference.py.
-With --scaling: what doubling each size costs. With --json=FILE: beside the last run saved there.
-With --bleu: self-BLEU instead, beside NLTK's; a minute or two. With --loading: a large text file.
+Beside the machine's limits, measured too, and the plain reference in tests/plain_reference.py; with
+--json=FILE beside the last run saved there. --help says what can be measured instead.
 """
 
 import importlib
@@ -12,35 +11,36 @@ import sys
 import jax
 from absl import flags
 
-from seqgan_jax.benchmark import bleu, limits, loading, report, scaling
+from seqgan_jax.benchmark import bleu, limits, loading, report, scaling, side_by_side
 from seqgan_jax.data import cache, text
 from seqgan_jax.training import command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-
 command_line.define_config(default=str(ROOT / "configs" / "oracle.py:paper"))
 PHASES = flags.DEFINE_list("phases", [], f"Some of: {','.join(report.PHASES)}. Default: all.")
 JSON = flags.DEFINE_string("json", None, "File that runs are saved in, and compared with.")
 SCALING = flags.DEFINE_bool("scaling", False, "Double T, N, V, B and H in turn instead.")
 BLEU = flags.DEFINE_bool("bleu", False, "Self-BLEU beside NLTK's instead.")
+SEEDS = flags.DEFINE_integer("seeds", 0, "Train so many seeds in one computation instead.")
 LOADING = flags.DEFINE_bool("loading", False, "Reading a million lines of text instead.")
 RUNS = flags.DEFINE_integer("runs", 5, "Each figure is the median of so many.", lower_bound=1)
 
 
 def main() -> None:
     hparams, console = command_line.read_config(), command_line.console()
-    # Compile seconds are those of a first time.
+    # Or compile seconds would not be those of a first time.
     jax.config.update("jax_enable_compilation_cache", False)
     if BLEU.value or LOADING.value:
-        others = (
-            loading.lines(text.load_text, cache.load_or_read) if LOADING.value else bleu.lines()
-        )
-        for line in others:
+        read = text.load_text, cache.load_or_read
+        for line in loading.lines(*read) if LOADING.value else bleu.lines():
             console.print(line, highlight=False)
         return
-    if SCALING.value:
+    if SEEDS.value:
+        console.print(side_by_side.table(hparams, SEEDS.value, RUNS.value))
+    elif SCALING.value:
         console.print(scaling.table(hparams, RUNS.value))
+    if SEEDS.value or SCALING.value:
         return
     chosen = report.choose(PHASES.value)
     runs = report.read_runs(JSON.value) if JSON.value else []

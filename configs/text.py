@@ -15,7 +15,7 @@ import ml_collections
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
-    config.method = "seqgan"
+    config.method = "seqgan"  # see "Methods" in README.md
     config.seed = 0  # of the models and the training; the data has its own
 
     config.data = ml_collections.ConfigDict()
@@ -46,10 +46,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.init_scale = 0.1  # every initial parameter is N(0, 0.1^2)
 
     config.discriminator = ml_collections.ConfigDict()
-    # A language model judged against G's own likelihood, or text_cnn, the paper's
+    # A language model judged against G's own likelihood; text_cnn, the paper's; or bigru
     config.discriminator.kind = "density"
     config.discriminator.embed_dim = 64
-    config.discriminator.hidden_dim = 64  # of a density
+    config.discriminator.hidden_dim = 64  # of a density or bigru
     config.discriminator.filters = (
         (1, 50),
         (2, 100),
@@ -69,7 +69,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.g_learning_rate = 0.002
     config.training.d_learning_rate = 0.005
     config.training.g_clip_norm = 5.0  # global norm of the generator's gradients
-    config.training.d_l2 = 0.0  # weight of the output layer's L2, of a text_cnn
+    config.training.d_l2 = 0.0  # weight of the output layer's L2; of a density 0
     # probability (the paper's D), log_probability, logit, centred (2 D - 1), likelihood_ratio
     config.training.reward = "likelihood_ratio"
     # Of the likelihood ratio: the weight of G's entropy, and the NLL under D (nats per token) below

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import plain_reference
 import pytest
 
-from seqgan_jax.benchmark import phases, report, scaling, startup, timing, work
+from seqgan_jax.benchmark import phases, report, scaling, side_by_side, startup, timing, work
 from seqgan_jax.benchmark.limits import Limits, Work, least_seconds, measure_limits
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import OracleDataHParams
@@ -228,3 +228,12 @@ def test_scaling_doubles_each_size(monkeypatch):
 def test_resized_changes_what_it_names():
     changed = scaling.resized(SMALL, T=12, N=8)
     assert scaling.sizes_of(changed) == scaling.sizes_of(SMALL) | {"T": 12, "N": 8}
+
+
+def test_seeds_in_one_computation_are_timed_both_ways():
+    rows = list(side_by_side.measure(SMALL, 2, 1))
+    assert [row.name for row in rows] == ["20 MLE steps", "g-step"]
+    assert all(min(row[1:]) > 0 for row in rows)
+    made = side_by_side.table(SMALL, 2, 1)
+    assert made.row_count == 2
+    assert "2 seeds" in made.title

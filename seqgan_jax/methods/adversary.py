@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
-import optax
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.losses import discriminator_loss
-from seqgan_jax.methods import optimizers
+from seqgan_jax.methods import descent, optimizers
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.likelihood_ratio import against_generator
 from seqgan_jax.types import (
@@ -22,9 +17,6 @@ from seqgan_jax.types import (
     Params,
     SequenceClassifier,
 )
-
-# Maps the discriminator's parameters to its loss, and to metrics: scalars.
-LossOf = Callable[[Params], tuple[Array, Metrics]]
 
 
 def discriminator_step(
@@ -60,28 +52,4 @@ def discriminator_step(
         penalised = loss + hparams.d_l2 * classifier.penalty(params)
         return penalised, {"d_loss": loss, "d_accuracy": accuracy}
 
-    return descend(state, loss_of, optimizers.discriminator(hparams))
-
-
-def descend(
-    state: TrainState, loss_of: LossOf, optimizer: optax.GradientTransformation
-) -> tuple[TrainState, Metrics]:
-    """One step of the discriminator down a loss.
-
-    Args:
-      state: the training state.
-      loss_of: `params -> (loss, metrics)`.
-      optimizer: the one that `state.d_opt_state` is of.
-
-    Returns:
-      The next state, and the metrics with `d_grad_norm` beside them.
-    """
-    grads, metrics = jax.grad(loss_of, has_aux=True)(state.discriminator)
-    updates, opt_state = optimizer.update(grads, state.d_opt_state, state.discriminator)
-    state = dataclasses.replace(
-        state,
-        step=state.step + 1,
-        discriminator=optax.apply_updates(state.discriminator, updates),
-        d_opt_state=opt_state,
-    )
-    return state, {**metrics, "d_grad_norm": optax.tree.norm(grads)}
+    return descent.discriminator(state, loss_of, optimizers.discriminator(hparams))

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import adversary, optimizers, through_discriminator
+from seqgan_jax.methods import adversary, descent, optimizers, through_discriminator
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.relaxed import (
@@ -82,14 +82,16 @@ def generator_step(
       clipping), `reward_mean` and `reward_std` (of D), and `relaxation_temperature`.
     """
 
-    def loss_of(params: Params) -> tuple[Array, Array]:
+    def loss_of(params: Params) -> tuple[Array, Metrics]:
         relaxed = _draw(state, params, batch, language_model, hparams)
         embedded = classifier.embed(state.discriminator, relaxed.probs)
         logits = classifier.apply(state.discriminator, embedded, relaxed.mask, None)
-        return jax.nn.softplus(-logits).mean(), jax.nn.sigmoid(logits)
+        judged = jax.nn.sigmoid(logits)
+        metrics = {"reward_mean": judged.mean(), "reward_std": judged.std()}
+        return jax.nn.softplus(-logits).mean(), metrics
 
     temperature = temperature_of(state, hparams)
-    state, metrics = through_discriminator.descend_generator(state, loss_of, hparams)
+    state, metrics = descent.generator(state, loss_of, hparams)
     return state, {**metrics, "relaxation_temperature": temperature}
 
 
@@ -105,7 +107,8 @@ def discriminator_step(
 
     In place of each generated row of the batch stands a fresh relaxed sample at the current
     temperature; real rows are one-hots. Straight-through samples are one-hots of exact draws, as
-    the batch's own rows are, which are then taken as they stand.
+    the batch's own rows are, which are then taken as they stand. Relaxed ones are drawn anew each
+    step; what a run counts as drawn is its d-steps' pools.
 
     Arguments and result as of `adversary.discriminator_step`.
     """

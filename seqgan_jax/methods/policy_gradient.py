@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.losses import policy_gradient_loss
-from seqgan_jax.methods import baselines, optimizers
+from seqgan_jax.methods import baselines, descent
 from seqgan_jax.methods.method import Drawn
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.teacher_forcing import log_probs
@@ -66,28 +65,18 @@ def follow(
       clipping), `reward_mean`, `reward_std` and `advantage_std`.
     """
 
-    def loss_of(params: Params) -> Array:
+    def loss_of(params: Params) -> tuple[Array, Metrics]:
         log_likelihood = log_probs(language_model, params, drawn.tokens, mask=drawn.mask)
-        return policy_gradient_loss(log_likelihood, weights, drawn.mask)
+        return policy_gradient_loss(log_likelihood, weights, drawn.mask), {}
 
-    loss, grads = jax.value_and_grad(loss_of)(state.generator)
-    optimizer = optimizers.generator(hparams)
-    updates, opt_state = optimizer.update(grads, state.g_opt_state, state.generator)
-    metrics = {
-        "g_loss": loss,
-        "g_grad_norm": optax.tree.norm(grads),
+    average = baselines.update_moving_average(state.baseline, rewards, hparams.baseline_decay)
+    state, metrics = descent.generator(state, loss_of, hparams)
+    return dataclasses.replace(state, baseline=average), {
+        **metrics,
         "reward_mean": rewards.mean(),
         "reward_std": rewards.std(),
         "advantage_std": jnp.std(weights, where=drawn.mask),
     }
-    baseline = baselines.update_moving_average(state.baseline, rewards, hparams.baseline_decay)
-    return dataclasses.replace(
-        state,
-        step=state.step + 1,
-        generator=optax.apply_updates(state.generator, updates),
-        g_opt_state=opt_state,
-        baseline=baseline,
-    ), metrics
 
 
 def searched_step(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.losses import masked_mean
-from seqgan_jax.methods import adversary, optimizers, policy_gradient
+from seqgan_jax.methods import descent, optimizers, policy_gradient
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.seqgan import seqgan
 from seqgan_jax.methods.state import TrainState
@@ -134,7 +134,7 @@ def discriminator_step(
         loss, accuracy = ranking_loss(vectors, batch.labels, hparams.rank_sharpness)
         return loss, {"d_loss": loss, "d_accuracy": accuracy}
 
-    return adversary.descend(state, loss_of, optimizers.discriminator(hparams))
+    return descent.discriminator(state, loss_of, optimizers.discriminator(hparams))
 
 
 def rankgan(

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import optax
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import mle, optimizers, policy_gradient
+from seqgan_jax.methods import mle, policy_gradient
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState, init_state
-from seqgan_jax.types import Array, LanguageModel, Metrics, Params, SequenceClassifier
-
-# Maps the generator's parameters to its loss, and to what each sequence has earned, [B].
-LossOf = Callable[[Params], tuple[Array, Array]]
-
-
-def descend_generator(
-    state: TrainState, loss_of: LossOf, hparams: TrainingHParams
-) -> tuple[TrainState, Metrics]:
-    """One step of the generator down a loss that is differentiable in its parameters.
-
-    Args:
-      state: the training state.
-      loss_of: `params -> (loss, what each sequence drawn has earned [B])`.
-      hparams: the optimiser's settings.
-
-    Returns:
-      The next state, and scalars: `g_loss`, `g_grad_norm` (before clipping), `reward_mean` and
-      `reward_std`.
-    """
-    (loss, rewards), grads = jax.value_and_grad(loss_of, has_aux=True)(state.generator)
-    optimizer = optimizers.generator(hparams)
-    updates, opt_state = optimizer.update(grads, state.g_opt_state, state.generator)
-    state = dataclasses.replace(
-        state,
-        step=state.step + 1,
-        generator=optax.apply_updates(state.generator, updates),
-        g_opt_state=opt_state,
-    )
-    return state, {
-        "g_loss": loss,
-        "g_grad_norm": optax.tree.norm(grads),
-        "reward_mean": rewards.mean(),
-        "reward_std": rewards.std(),
-    }
+from seqgan_jax.types import LanguageModel, Metrics, SequenceClassifier
 
 
 def bind(

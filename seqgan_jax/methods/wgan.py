@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import adversary, policy_gradient, through_discriminator
+from seqgan_jax.methods import descent, policy_gradient, through_discriminator
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.relaxed import one_hots, softmax_outputs
@@ -96,12 +96,12 @@ def generator_step(
     """
     drawn = policy_gradient.draw(state, batch, language_model)
 
-    def loss_of(params: Params) -> tuple[Array, Array]:
+    def loss_of(params: Params) -> tuple[Array, Metrics]:
         outputs = softmax_outputs(language_model, params, drawn.tokens, drawn.mask)
         scores = score(classifier, state.discriminator, outputs, drawn.mask)
-        return -scores.mean(), scores
+        return -scores.mean(), {"reward_mean": scores.mean(), "reward_std": scores.std()}
 
-    return through_discriminator.descend_generator(state, loss_of, hparams)
+    return descent.generator(state, loss_of, hparams)
 
 
 def optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
@@ -137,7 +137,7 @@ def discriminator_step(
         loss = critic_loss(score(classifier, params, inputs, batch.mask), batch.labels)
         return loss, {"d_loss": loss}
 
-    state, metrics = adversary.descend(state, loss_of, optimizer(hparams))
+    state, metrics = descent.discriminator(state, loss_of, optimizer(hparams))
     bound = hparams.d_weight_clip
     clipped = jax.tree.map(lambda leaf: jnp.clip(leaf, -bound, bound), state.discriminator)
     return dataclasses.replace(state, discriminator=clipped), metrics

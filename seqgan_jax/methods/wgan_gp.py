@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import adversary, through_discriminator
+from seqgan_jax.methods import descent, through_discriminator
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.methods.wgan import critic_inputs, critic_loss, generator_step, score
@@ -115,7 +115,7 @@ def discriminator_step(
         penalty = (weights * penalties).sum() / jnp.maximum(weights.sum(), 1.0)
         return loss + hparams.gradient_penalty * penalty, {"d_loss": loss, "d_penalty": penalty}
 
-    return adversary.descend(state, loss_of, optimizer(hparams))
+    return descent.discriminator(state, loss_of, optimizer(hparams))
 
 
 def wgan_gp(
