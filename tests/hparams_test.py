@@ -24,7 +24,7 @@ from seqgan_jax.hparams import (
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 VARIANTS = [
-    *[("oracle", variant) for variant in ("", "frontier", "cnn", "paper", "smoke")],
+    *[("oracle", variant) for variant in ("", "frontier", "cnn", "compare", "paper", "smoke")],
     *[(name, variant) for name in ("text", "poems", "music") for variant in ("", "smoke")],
 ]
 
@@ -390,6 +390,7 @@ def test_the_paper_variant_is_the_paper():
         "training": {
             "mle_learning_rate": 0.01,
             "mle_dropout_rate": 0.0,
+            "mle_weight_decay": 0.0,
             "g_learning_rate": 0.01,
             "d_learning_rate": 1e-4,
             "g_clip_norm": 5.0,
@@ -404,10 +405,24 @@ def test_the_paper_variant_is_the_paper():
             "rollout_chunk": 2,  # memory, not the result
             "rollout_policy": "copy",
             "rollout_update_rate": 0.8,  # not used by a copy
+            # Of other methods.
+            "sampling_schedule": "linear",
+            "sampling_fall": 1.3e-5,  # 0.002 an epoch of 156 steps
+            "sampling_least": 0.0,
+            "bleu_order": 3,
+            "bleu_references": 0.4,
+            "relaxation_temperature": 1.0,
+            "relaxation_least": 0.5,
+            "relaxation_fall": 0.01,
+            "straight_through": False,
+            "d_weight_clip": 0.01,  # arXiv 1701.07875
+            "gradient_penalty": 10.0,  # arXiv 1704.00028
+            "rank_sharpness": 10.0,
         },
         "schedule": {
             "batch_size": 64,
             "g_pretrain_epochs": 120,
+            "g_patience": 0,
             "d_pretrain_steps": 50,
             "rounds": 200,
             "g_steps": 1,
