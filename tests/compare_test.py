@@ -190,7 +190,7 @@ def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names | {"report"}
     assert (tmp_path / "report" / "report.html").exists()
     curves = json.loads((tmp_path / "mle-1" / "evaluation.json").read_text())["sweep"]["curves"]
-    assert [curve["name"] for curve in curves] == ["MLE", "MLE, continued"]
+    assert [curve["name"] for curve in curves] == ["MLE"]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/metrics.jsonl")}
     again = compare_run(tmp_path)
     assert again.count("this run is finished") == 4

@@ -95,7 +95,7 @@ def run(
     reference = _reference(everything)
     if reference is not None and not all(map(_is_swept, reference.folders)):
         console.rule("maximum likelihood at several temperatures")
-        settings = sweep.Settings(_TEMPERATURES, shows_table=False)
+        settings = sweep.Settings(_TEMPERATURES, shows_table=False, only_first=True)
         sweep.run(reference.folders, settings, console)
     folders = _comparable(hparams, out)
     report.write(folders, os.path.join(out, REPORT_FOLDER), console)

@@ -38,6 +38,7 @@ class Settings(NamedTuple):
     num: int | None = None
     seed: int = 0
     shows_table: bool = True
+    only_first: bool = False  # of each run the generator of maximum likelihood, where it is kept
 
 
 def temperature_of(flag: str, text: str) -> float:
@@ -98,7 +99,8 @@ def run(folders: Sequence[str], settings: Settings, console: rich.console.Consol
             settings.seed,
         )  # fmt: skip
         own = Swept(sweep.axes, sweep.real, {})
-        for model in sweep.models[folder]:
+        models = sweep.models[folder]
+        for model in models[:1] if settings.only_first else models:
             label = f"{name} {model.name}"
             console.print(f"{label}: {len(temperatures)} temperatures", highlight=False)
             curve = sweep.temperatures(model, temperatures)
