@@ -60,6 +60,11 @@ class DiscriminatorHParams(Checked):
                 raise ConfigError(
                     f"filters={self.filters}: {pair} must be (width >= 1, number >= 1)"
                 )
+        widths = [width for width, _ in self.filters]
+        if len(set(widths)) < len(widths):
+            raise ConfigError(
+                f"filters={self.filters}: each width once; add up the numbers of equal ones"
+            )
         if not self.filters:
             raise ConfigError("filters=(): needs at least one (width, number)")
 

@@ -97,7 +97,7 @@ def test_the_table_by_hand(tmp_path):
     assert rows["SeqGAN"]["below swept MLE ↑"] == "0.250 ± 1.242"
     assert rows["MLE, continued"]["below swept MLE ↑"] == "0.000 ± 0.248"
     assert budgets.rows == [
-        [name, "30", "40", "1,500", "3", "8", "12"] for name in ("mle", "seqgan")
+        [name, "30", "40", "1,500", "3", "4"] for name in ("MLE, continued", "SeqGAN")
     ]
 
 
@@ -118,7 +118,15 @@ def test_seeds_without_a_sweep_are_left_out_and_counted(tmp_path):
     folders = compared(tmp_path)
     (tmp_path / "mle-1" / "evaluation.json").unlink()
     comparison = method_table.make(made(*folders)[0])[0]
-    assert comparison.rows[-2][-2].endswith("(2 of 3)")
+    assert comparison.rows[-2][-2:] == ["not swept (1 of 3)", "-"]
+
+
+def test_a_start_of_fewer_seeds_is_one_of_more(tmp_path):
+    folders = compared(tmp_path)[:-1]
+    comparison = method_table.make(made(*folders)[0])[0]
+    starts = [row for row in comparison.rows if row[0].startswith("start")]
+    assert [row[1] for row in starts] == ["3"]
+    assert starts[0][-2:] == ["", ""]
 
 
 def test_a_sweep_of_another_pretraining_is_not_held_against_a_run(tmp_path):
@@ -180,6 +188,8 @@ def test_text_too_is_kept_with_every_seed(tmp_path):
         groups.parts(reading.read_runs([str(f) for f in (tmp_path / "out").glob("*-?")]))[0]
     )[0]
     assert table.head[2:4] == ["BLEU-4 ↑", "self-BLEU-4 ↓"]
+    assert table.rows[0][0] == "real, training"
+    assert 0.0 < float(table.rows[0][2]) <= 1.0
 
 
 def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path):

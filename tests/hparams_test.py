@@ -261,6 +261,11 @@ def test_sections_that_contradict_each_other_are_refused(sections, message):
     assert f"config.{message}" in str(refusal.value)
 
 
+def test_a_width_is_named_once():
+    with pytest.raises(ConfigError, match="each width once"):
+        DiscriminatorHParams(filters=((1, 4), (2, 3), (1, 5)))
+
+
 @pytest.mark.parametrize("method", ["maligan", "rankgan"])
 def test_methods_that_compare_a_batch_need_two(method):
     with pytest.raises(ConfigError, match=f"schedule.batch_size=1: method={method} compares"):

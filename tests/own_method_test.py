@@ -64,8 +64,16 @@ def test_one_file_is_a_method(tmp_path, own_file, name):
     lines = writers.read_metrics(str(folder))
     assert {line["phase"] for line in lines} == {"g_pretrain", "adversarial"}
     assert lines[-1]["reward_mean"] > 0.5  # of uniform tokens 1 / 12
+    # What the run began with is kept, so that it is sampled when the file is gone, and no run goes
+    # on by another one.
+    assert (folder / "method.py").read_text() == own_file.read_text()
+    own_file.write_text(own_file.read_text().replace("tokens == 7", "tokens == 8"))
+    with pytest.raises(ConfigError, match=r"sevens.py has changed since the run in .* began"):
+        run(settings, folder)
+    own_file.unlink()
     drawn = trained.draw(trained.read(str(folder)), number=100)
     assert (drawn.tokens == 7).mean() > 0.5
+    assert "finished" in run(settings, folder)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +99,7 @@ def test_what_is_no_method_is_named(tmp_path, content, name, message):
     ("content", "message"),
     [
         ("def method(model, classifier, hparams):\n    pass\n", "takes 3 positional arguments"),
-        ("def method(*_):\n    return 3\n", "returns a int; must be a seqgan_jax.Method"),
+        ("def method(*_):\n    return 3\n", "returns int; must be a seqgan_jax.Method"),
     ],
 )
 def test_a_function_that_makes_no_method_is_named(tmp_path, content, message):

@@ -144,6 +144,6 @@ def gumbel_softmax(
             "take distributions over the vocabulary (takes_distributions=True)"
         )
     return through_discriminator.bind(
-        language_model, classifier, hparams, name="gumbel_softmax",
+        language_model, classifier, hparams,
         generator_step=generator_step, discriminator_step=discriminator_step,
     )  # fmt: skip

@@ -20,7 +20,6 @@ def bind(
     classifier: SequenceClassifier,
     hparams: TrainingHParams,
     *,
-    name: str,
     generator_step: Callable[..., tuple[TrainState, Metrics]],
     discriminator_step: Callable[..., tuple[TrainState, Metrics]],
     d_optimizer: optax.GradientTransformation | None = None,
@@ -31,7 +30,6 @@ def bind(
       language_model: the generator.
       classifier: the discriminator.
       hparams: the settings.
-      name: the method's, for errors.
       generator_step: takes a state, a batch, and by name the three arguments above.
       discriminator_step: likewise.
       d_optimizer: the discriminator's, in place of the one that `hparams` choose.
@@ -42,7 +40,7 @@ def bind(
     """
     if classifier.is_density:
         raise ValueError(
-            f"{name}: a density gives no logit of distributions over the vocabulary; give "
+            "a density gives no logit of distributions over the vocabulary; give "
             "discriminator.kind=text_cnn or bigru"
         )
     mle.check_dropout(language_model, hparams)

@@ -156,6 +156,6 @@ def wgan(
     """
     del train
     return through_discriminator.bind(
-        language_model, classifier, hparams, name="wgan", generator_step=generator_step,
+        language_model, classifier, hparams, generator_step=generator_step,
         discriminator_step=discriminator_step, d_optimizer=optimizer(hparams),
     )._replace(is_verdict=False)  # fmt: skip

@@ -131,6 +131,6 @@ def wgan_gp(
     """
     del train
     return through_discriminator.bind(
-        language_model, classifier, hparams, name="wgan_gp", generator_step=generator_step,
+        language_model, classifier, hparams, generator_step=generator_step,
         discriminator_step=discriminator_step, d_optimizer=optimizer(hparams),
     )._replace(is_verdict=False)  # fmt: skip

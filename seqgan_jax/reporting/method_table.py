@@ -13,6 +13,7 @@ import numpy as np
 import scipy.stats
 
 from seqgan_jax.reporting.columns import BY_KEY
+from seqgan_jax.reporting.curves import epochs_of
 from seqgan_jax.reporting.groups import Group, Part
 from seqgan_jax.reporting.reading import Line, Point, Run
 from seqgan_jax.reporting.sweep_output import crossing
@@ -27,7 +28,7 @@ _ON_REAL = ("bleu_4", "self_bleu_4")
 _BESIDE = ("entropy", "distinct")
 _TOLERANCE = 1e-3  # nats per token
 _Key = tuple[int, str]  # a seed, and all else that pre-training depends on
-_TITLES = {"distinct": "distinct ↑"}  # the others are in COLUMNS
+_TITLES = {"distinct": "distinct"}  # the others are in COLUMNS
 
 
 class Grid(NamedTuple):
@@ -101,28 +102,48 @@ def _end(group: Group) -> _Entry | None:
     lines = [line for run in group.runs if (line := _last(run)) is not None]
     if len(lines) < len(group.runs):
         return None
-    method = group.runs[0].hparams.method
-    name = method_name(group.runs[0])
-    label = name if group.name == method else f"{group.name}: {name}"
-    return _entry(label, group.runs, lines, reference=method == REFERENCE)
+    return _entry(
+        _label(group), group.runs, lines, reference=group.runs[0].hparams.method == REFERENCE
+    )
+
+
+def _label(group: Group) -> str:
+    """The method; before it the runs' name, where that says more."""
+    method, name = group.runs[0].hparams.method, method_name(group.runs[0])
+    if group.name == method:
+        return name
+    return group.name if name == method else f"{group.name}: {name}"
 
 
 def _starts(part: Part) -> list[_Entry]:
     """Where the rounds began, one entry for all methods that began at the same place."""
-    found: dict[tuple[float, ...], _Entry] = {}
-    for group in part.groups:
+    found: list[tuple[set[tuple[int, float]], _Entry]] = []
+    # Those of most seeds first, so that those of fewer are seen to be among them.
+    for group in sorted(part.groups, key=lambda group: -len(group.runs)):
         begins = [evaluated(run.lines, G_PRETRAIN) for run in group.runs]
         went_on = all(evaluated(run.lines, ADVERSARIAL) for run in group.runs)
         if not went_on or not all(begins):
             continue
         lines = [each[-1] for each in begins]
-        key = tuple(round(line["nll_test"], 4) for line in lines)
+        place = {
+            (run.hparams.seed, round(line["nll_test"], 3))
+            for run, line in zip(group.runs, lines, strict=True)
+        }
+        if any(place <= other for other, _ in found):
+            continue
         name = start_name(group.runs[0].hparams.method)
-        is_early = group.runs[0].hparams.schedule.g_patience > 0
-        place = "stopped early" if is_early else f"{UNITS[G_PRETRAIN]} {lines[0]['epoch']}"
-        words = f"start: {name}, {place}"
-        found.setdefault(key, _entry(words, group.runs, lines, reference=False))
-    return list(found.values())
+        words = "stopped early" if _is_early(group) else f"{UNITS[G_PRETRAIN]} {lines[0]['epoch']}"
+        found.append((place, _entry(f"start: {name}, {words}", group.runs, lines, reference=False)))
+    return [entry for _, entry in found]
+
+
+def _is_early(group: Group) -> bool:
+    """Whether pre-training ended before its last epoch."""
+    return any(
+        evaluated(run.lines, ADVERSARIAL)
+        and epochs_of(run) < run.hparams.schedule.g_pretrain_epochs
+        for run in group.runs
+    )
 
 
 def _pretraining(run: Run) -> _Key:
@@ -165,16 +186,20 @@ def _comparison(part: Part, starts: list[_Entry], ends: list[_Entry]) -> Grid:
         row += [_mean(entry.values.get(key, [])) for key in keys]
         if len(reference) == 1:
             row += [_p(entry, reference[0], key) for key in tested]
-        if swept:
-            row += _against(entry, swept)
+        if swept:  # of which a start is a part
+            row += _against(entry, swept) if entry in ends else ["", ""]
         rows.append(row)
+    if tested is _ON_REAL:
+        real = [ends[0].values.get(f"{key}_real", [])[:1] for key in keys]
+        words = [f"{each[0]:.3f}" if each else "" for each in real]
+        rows.insert(0, ["real, training", "", *words, *[""] * (len(head) - 2 - len(keys))])
     blank = [""] * (len(head) - 3)
     for title, key in (("real data (floor)", "nll_oracle_floor"),
                        ("uniform tokens (ceiling)", "nll_oracle_ceiling")):  # fmt: skip
         if tested is _ON_ORACLE and ends[0].values.get(key):
             place = 0 if key.endswith("floor") else len(rows)
             rows.insert(place, [title, "", f"{ends[0].values[key][0]:.3f}", *blank])
-    return Grid("Methods", head, rows, _notes(part, len(reference) == 1, bool(swept)))
+    return Grid("Methods", head, rows, _notes(part, tested, len(reference) == 1, bool(swept)))
 
 
 def _title(key: str) -> str:
@@ -216,18 +241,24 @@ def _against(entry: _Entry, swept: dict[_Key, list[Point]]) -> list[str]:
             continue
         theirs.append(found)
         gains.append(found - own)
-    if not theirs:
-        return [reasons[0], _ABSENT]
-    some = f" ({len(theirs)} of {len(entry.seeds)})" if reasons else ""
-    return [_mean(theirs) + some, _mean(gains) + some]
+    if not reasons:
+        return [_mean(theirs), _mean(gains)]
+    # A mean of those seeds alone that have stayed near would flatter.
+    some = f" ({len(reasons)} of {len(entry.seeds)})" if theirs else ""
+    return [reasons[0] + some, _ABSENT]
 
 
-def _notes(part: Part, is_tested: bool, is_swept: bool) -> list[str]:
+def _notes(part: Part, tested: tuple[str, str], is_tested: bool, is_swept: bool) -> list[str]:
     number = part.groups[0].runs[0].hparams.evaluation.eval_samples
     notes = [
         f"Of each run's last evaluated line of metrics.jsonl, at most {number:,} samples; mean ± "
         "half of its 95 % interval over runs (seeds), by Student's t."
     ]
+    if tested is _ON_REAL:
+        notes.append(
+            "Read BLEU and self-BLEU beside each other, and both against real training data, which "
+            "a perfect generator would resemble: neither is better for being lower or higher alone."
+        )
     if is_tested:
         notes.append(
             "p: Welch's t-test against SeqGAN, two-sided, not corrected for the number of tests. "
@@ -238,10 +269,10 @@ def _notes(part: Part, is_tested: bool, is_swept: bool) -> list[str]:
             "Swept MLE: the NLL_oracle of the same seed's generator of maximum likelihood, drawn "
             "at the temperature that gives it the run's NLL_test (interpolated). A method is worth "
             "its training where it lies below that; a negative difference says that sharpening "
-            "alone does better. Never so low: at none of the temperatures tried has it so low an "
-            "NLL_test."
+            "alone does better. Outside the sweep, never so low: at none of the temperatures tried "
+            "has it so high, or so low, an NLL_test."
         )
-    if part.groups[0].runs[0].hparams.schedule.g_patience > 0:
+    if any(map(_is_early, part.groups)):
         notes.append(
             "Stopped early: at the lowest NLL_test of the held-out sequences that NLL_test is "
             "reported of. That start is maximum likelihood at its best; what is called continued "
@@ -259,19 +290,20 @@ def _budgets(part: Part) -> Grid:
         if not lasts or any(name not in line for line in lasts for name in BUDGET):
             continue
         counts = [sorted({int(line[name]) for line in lasts}) for name in BUDGET]
-        together = int(max(line.get("together", 1) for line in lasts))
+        each = {
+            name: np.mean([line.get(name, np.nan) / line.get("together", 1) for line in lasts])
+            for name in ("training_seconds", "seconds")
+        }
         rows.append([
-            group.name,
-            *(" to ".join(f"{each:,}" for each in (c[0], c[-1])[: len(c)]) for c in counts),
-            str(together),
-            f"{np.mean([line.get('training_seconds', np.nan) for line in lasts]):,.0f}",
-            f"{np.mean([line['seconds'] for line in lasts]):,.0f}",
+            _label(group),
+            *(" to ".join(f"{n:,}" for n in (c[0], c[-1])[: len(c)]) for c in counts),
+            *(f"{seconds:,.0f}" for seconds in each.values()),
         ])  # fmt: skip
     head = ["", "generator updates", "discriminator updates", "sequences drawn",
-            "seeds side by side", "training, s", "in all, s"]  # fmt: skip
+            "training, s", "in all, s"]  # fmt: skip
     notes = [
-        "Updates and sequences of each run, those of pre-training and the completions of Monte "
-        "Carlo search among them, those drawn to evaluate not. Seconds are of all seeds that were "
-        "trained side by side; training: inside compiled calls, their compilation included."
+        "Updates, sequences and seconds of one run; of runs trained side by side, its share of the "
+        "seconds. Pre-training and the completions of Monte Carlo search are counted, sequences "
+        "drawn to evaluate are not. Training: inside compiled calls, their compilation included."
     ]
     return Grid("What each has spent", head, rows, notes)

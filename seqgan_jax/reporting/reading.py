@@ -243,5 +243,5 @@ def _bytes(path: str) -> bytes | None:
 
 def _parameters(hparams: HParams, codec: Codec) -> int:
     """Of the generator; counts shapes and makes none of them."""
-    model = experiment.build_models(hparams, codec).language_model
+    model = experiment.build_generator(hparams, codec)
     return parameter_count(jax.eval_shape(model.init, jax.random.key(0)))

@@ -29,11 +29,12 @@ class Picture(NamedTuple):
 
 def look(index: int) -> dict[str, Any]:
     """Colour, line and marker of the group with this number."""
+    turn = index // len(_COLOURS)
     return {
         "color": _COLOURS[index % len(_COLOURS)],
-        "marker": _MARKERS[index % len(_MARKERS)],
-        # Beyond the colours the lines go on in another turn, so that no pair is ever the same.
-        "linestyle": _LINES[(index + index // len(_COLOURS)) % len(_LINES)],
+        # Beyond the colours markers and lines go on in another turn, so that no two are the same.
+        "marker": _MARKERS[(index + turn) % len(_MARKERS)],
+        "linestyle": _LINES[(index + 2 * turn) % len(_LINES)],
     }
 
 

@@ -52,7 +52,10 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
             sys.stderr.write(
                 "interrupted; the same command resumes from the newest checkpoint, if any\n"
             )
-            sys.exit(130)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # At once: an interpreter that ends in the midst of a compilation crashes.
+            os._exit(130)
 
     app.run(guarded, flags_parser=parse)
 

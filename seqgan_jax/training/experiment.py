@@ -56,8 +56,23 @@ class Outline(NamedTuple):
     codec: Codec
 
 
+def _recurrent(hparams: HParams, codec: Codec, embed_dim: int, hidden_dim: int) -> LanguageModel:
+    make = {"lstm": lstm, "gru": gru}[hparams.model.cell]
+    return make(
+        codec.vocab_size, embed_dim, hidden_dim, codec.start_token,
+        end_token=codec.end_token, pad_token=codec.pad_token, draws_pad=codec.pad_is_token,
+        init_scale=hparams.model.init_scale,
+    )  # fmt: skip
+
+
+def build_generator(hparams: HParams, codec: Codec) -> LanguageModel:
+    """The generator alone."""
+    model = _recurrent(hparams, codec, hparams.model.embed_dim, hparams.model.hidden_dim)
+    return dataclasses.replace(model, unknown_token=codec.unknown_token)
+
+
 def build_models(
-    hparams: HParams, codec: Codec | None = None, train: Samples | None = None
+    hparams: HParams, codec: Codec | None = None, train: Samples | None = None, folder: str = ""
 ) -> Models:
     """Builds generator, discriminator and method.
 
@@ -66,6 +81,7 @@ def build_models(
       codec: knows the vocabulary; by default, an oracle's.
       train: the training sequences, which some methods look things up in; None where nothing is
         to be trained.
+      folder: of the run, if there is one: it keeps the file of a user's own method.
 
     Returns:
       The models.
@@ -74,22 +90,10 @@ def build_models(
       ConfigError: the method asks for what the other settings do not give, or its file is bad.
     """
     codec = codec or IdCodec(hparams.sizes.vocab_size)
-    recurrent = {"lstm": lstm, "gru": gru}[hparams.model.cell]
-
-    def language_model(embed_dim: int, hidden_dim: int) -> LanguageModel:
-        return recurrent(
-            codec.vocab_size, embed_dim, hidden_dim, codec.start_token,
-            end_token=codec.end_token, pad_token=codec.pad_token, draws_pad=codec.pad_is_token,
-            init_scale=hparams.model.init_scale,
-        )  # fmt: skip
-
-    generator = dataclasses.replace(
-        language_model(hparams.model.embed_dim, hparams.model.hidden_dim),
-        unknown_token=codec.unknown_token,
-    )
+    generator = build_generator(hparams, codec)
     settings = hparams.discriminator
     if settings.kind == "density":
-        model = language_model(settings.embed_dim, settings.hidden_dim)
+        model = _recurrent(hparams, codec, settings.embed_dim, settings.hidden_dim)
         classifier = density(model, settings.dropout_rate)
     elif settings.kind == "bigru":
         classifier = bigru(
@@ -101,14 +105,14 @@ def build_models(
             codec.vocab_size, settings.embed_dim, settings.filters,
             dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
         )  # fmt: skip
-    make = own_method.find(hparams.method)
+    make = own_method.find(hparams.method, folder)
     try:
         method = make(generator, classifier, hparams.training, train)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"config.method={hparams.method}: {error}") from error
     if not isinstance(method, Method):
         raise ConfigError(
-            f"config.method={hparams.method}: its function returns a {type(method).__name__}; must "
+            f"config.method={hparams.method}: its function returns {type(method).__name__}; must "
             "be a seqgan_jax.Method"
         )
     return Models(generator, classifier, method)
@@ -127,7 +131,7 @@ def outline(hparams: HParams, folder: str) -> Outline:
         dataset = real_data.kept(folder)
         codec, sizes = dataset.codec, sizes_of(dataset)
         hparams, _ = fitted(hparams, sizes)
-    return Outline(hparams, sizes, build_models(hparams, codec), codec)
+    return Outline(hparams, sizes, build_models(hparams, codec, folder=folder), codec)
 
 
 def build(hparams: HParams, folder: str, progress: Progress | None = None) -> Experiment:
@@ -144,8 +148,8 @@ def build(hparams: HParams, folder: str, progress: Progress | None = None) -> Ex
       DataError: the data cannot be read.
     """
     if isinstance(hparams.data, OracleDataHParams):
-        return _on_oracle(hparams, hparams.data)
-    return _on_dataset(hparams, real_data.load(hparams.data, folder, progress))
+        return _on_oracle(hparams, hparams.data, folder)
+    return _on_dataset(hparams, real_data.load(hparams.data, folder, progress), folder)
 
 
 def reopened(hparams: HParams, folder: str) -> Experiment:
@@ -158,15 +162,15 @@ def reopened(hparams: HParams, folder: str) -> Experiment:
       DataError: the encoded data in the folder are missing or damaged.
     """
     if isinstance(hparams.data, OracleDataHParams):
-        return _on_oracle(hparams, hparams.data)
-    return _on_dataset(hparams, real_data.kept(folder))
+        return _on_oracle(hparams, hparams.data, folder)
+    return _on_dataset(hparams, real_data.kept(folder), folder)
 
 
-def _on_dataset(hparams: HParams, dataset: Dataset) -> Experiment:
+def _on_dataset(hparams: HParams, dataset: Dataset, folder: str) -> Experiment:
     sizes = sizes_of(dataset)
     hparams, lowered = fitted(hparams, sizes)
     train = _on_device(dataset.train)
-    models = build_models(hparams, dataset.codec, train)
+    models = build_models(hparams, dataset.codec, train, folder)
     return Experiment(
         hparams, sizes, models, dataset.codec, None,
         train, _on_device(dataset.test), (*dataset.notes, *lowered),
@@ -183,7 +187,7 @@ def _on_device(sequences: Sequences) -> Samples:
     return Samples(jnp.asarray(sequences.tokens), jnp.asarray(sequences.mask))
 
 
-def _on_oracle(hparams: HParams, data: OracleDataHParams) -> Experiment:
+def _on_oracle(hparams: HParams, data: OracleDataHParams, folder: str) -> Experiment:
     oracle = build_oracle(data)
     train, test = (
         sample(
@@ -193,7 +197,7 @@ def _on_oracle(hparams: HParams, data: OracleDataHParams) -> Experiment:
         for use, size in (("train", data.num_train), ("test", data.num_test))
     )  # fmt: skip
     codec = IdCodec(data.vocab_size)
-    models = build_models(hparams, codec, train)
+    models = build_models(hparams, codec, train, folder)
     return Experiment(hparams, hparams.sizes, models, codec, oracle, train, test, ())
 
 

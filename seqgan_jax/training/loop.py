@@ -208,9 +208,10 @@ class Trainer:
             return False
         self._state = self._compiled["go_back"](self._state)
         epochs = np.atleast_1d(self._state.best.epoch).tolist()
+        by_seed = " by seed" if len(epochs) > 1 else ""
         self._tell(
             f"maximum likelihood ends after epoch {call.unit}; lowest NLL_test after epoch "
-            f"{', '.join(map(str, epochs))}, whose generator goes on"
+            f"{', '.join(map(str, epochs))}{by_seed}, whose generator goes on"
         )
         return True
 

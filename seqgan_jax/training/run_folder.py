@@ -10,7 +10,7 @@ import jax
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.training import checkpoint, outputs, plan, summary, workdir, writers
+from seqgan_jax.training import checkpoint, outputs, own_method, plan, summary, workdir, writers
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.types import Sequences
 
@@ -26,11 +26,12 @@ class RunFolder:
       keeping: checkpoints to keep, if `hparams` ask for fewer.
 
     Raises:
-      ConfigError: the folder belongs to another config, or cannot be made.
+      ConfigError: the folder belongs to another config or method, or cannot be made.
     """
 
     def __init__(self, folder: str, hparams: HParams, keeping: int = 1) -> None:
         workdir.claim(folder, hparams)
+        own_method.keep(hparams.method, folder)
         self.folder = folder
         self.seed = hparams.seed
         self.progress = checkpoint.Progress()
