@@ -15,7 +15,7 @@ from tiny_run import TINY
 from seqgan_jax import hparams as hp
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import TextDataHParams
-from seqgan_jax.reporting import compare, groups, method_table, reading
+from seqgan_jax.reporting import compare, groups, method_table, reading, statistics
 from seqgan_jax.training import trained
 from seqgan_jax.training.plan import BUDGET
 
@@ -60,8 +60,8 @@ def compared(tmp_path):
 
 def test_interval_by_hand():
     # Standard deviation 1; the 97.5 % point of Student's t with 2 degrees is 4.3027.
-    assert method_table.interval([1.0, 2.0, 3.0]) == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
-    assert method_table.interval([1.0]) is None
+    assert statistics.interval([1.0, 2.0, 3.0]) == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)
+    assert statistics.interval([1.0]) is None
 
 
 def test_welch_by_hand():
@@ -70,10 +70,10 @@ def test_welch_by_hand():
     t = 3 / np.sqrt(2 / 3)
     root = np.sqrt(1 + t**2 / 4)
     below = 0.5 + 3 / 8 * t / root * (1 - t**2 / (12 * root**2))
-    assert method_table.welch([1, 2, 3], [4, 5, 6]) == pytest.approx(2 * (1 - below), rel=1e-6)
-    assert method_table.welch([1.0, 1.0], [1.0, 1.0]) is None
-    assert method_table.welch([1.0], [1.0, 2.0]) is None
-    assert method_table.welch([1.0, 1.0], [2.0, 2.0]) is None
+    assert statistics.welch([1, 2, 3], [4, 5, 6]) == pytest.approx(2 * (1 - below), rel=1e-6)
+    assert statistics.welch([1.0, 1.0], [1.0, 1.0]) is None
+    assert statistics.welch([1.0], [1.0, 2.0]) is None
+    assert statistics.welch([1.0, 1.0], [2.0, 2.0]) is None
 
 
 def test_the_table_by_hand(tmp_path):
@@ -90,7 +90,7 @@ def test_the_table_by_hand(tmp_path):
     assert rows["SeqGAN"]["NLL_test ↓"] == "6.500 ± 0.000"
     assert rows["MLE, continued"]["NLL_oracle ↓"] == "8.000 ± 0.248"
     assert rows["SeqGAN"]["p, NLL_oracle"] == "-"
-    p = method_table.welch([7.9, 8.0, 8.1], [6.0, 6.5, 7.0])
+    p = statistics.welch([7.9, 8.0, 8.1], [6.0, 6.5, 7.0])
     assert rows["MLE, continued"]["p, NLL_oracle"] == f"{p:.2g}"
     # At NLL_test 6.5 the curve between (6.4, 7) and (6.8, 6) has 6.75: 0.25 above 6.5 on average.
     assert rows["SeqGAN"]["swept MLE"] == "6.750 ± 0.000"

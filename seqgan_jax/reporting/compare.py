@@ -15,7 +15,7 @@ from seqgan_jax.checked import ConfigError
 from seqgan_jax.data.ids import IdCodec
 from seqgan_jax.hparams import METHODS, HParams
 from seqgan_jax.reporting import groups, method_table, reading, report, sweep
-from seqgan_jax.reporting.method_table import Grid
+from seqgan_jax.reporting.grid import Grid
 from seqgan_jax.training import experiment, workdir
 from seqgan_jax.training.loop import Trainer
 

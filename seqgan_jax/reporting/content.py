@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from seqgan_jax.reporting import columns, comparisons, curves, gallery, groups, method_table, table
 from seqgan_jax.reporting.gallery import Exhibit
+from seqgan_jax.reporting.grid import Grid
 from seqgan_jax.reporting.groups import Group, Part, Spread, spread
-from seqgan_jax.reporting.method_table import Grid
 from seqgan_jax.reporting.reading import Run
 from seqgan_jax.reporting.style import Picture
 from seqgan_jax.reporting.table import Table

@@ -7,7 +7,7 @@ import re
 from seqgan_jax.reporting import table
 from seqgan_jax.reporting.content import TITLE, Section
 from seqgan_jax.reporting.gallery import Exhibit
-from seqgan_jax.reporting.method_table import Grid
+from seqgan_jax.reporting.grid import Grid
 from seqgan_jax.reporting.style import Picture
 
 

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 
+from seqgan_jax.reporting import budgets
 from seqgan_jax.reporting.columns import BY_KEY
 from seqgan_jax.reporting.curves import epochs_of
+from seqgan_jax.reporting.grid import Grid
 from seqgan_jax.reporting.groups import Group, Part
 from seqgan_jax.reporting.reading import Line, Point, Run
+from seqgan_jax.reporting.statistics import interval, welch
 from seqgan_jax.reporting.sweep_output import crossing
-from seqgan_jax.reporting.table import MLE, evaluated, method_name, start_name
-from seqgan_jax.training.plan import ADVERSARIAL, BUDGET, G_PRETRAIN, UNITS
+from seqgan_jax.reporting.table import MLE, evaluated, group_label, start_name
+from seqgan_jax.training.plan import ADVERSARIAL, G_PRETRAIN, UNITS
 
 REFERENCE = "seqgan"  # the method that the others are tested against
-_LEVEL = 0.95
 _ABSENT = "-"
 _ON_ORACLE = ("nll_oracle", "nll_test")  # what is tested
 _ON_REAL = ("bleu_4", "self_bleu_4")
@@ -29,15 +30,6 @@ _BESIDE = ("entropy", "distinct")
 _TOLERANCE = 1e-3  # nats per token
 _Key = tuple[int, str]  # a seed, and all else that pre-training depends on
 _TITLES = {"distinct": "distinct"}  # the others are in COLUMNS
-
-
-class Grid(NamedTuple):
-    """A table of words; the first column names the rows."""
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    notes: list[str]
 
 
 class _Entry(NamedTuple):
@@ -60,23 +52,8 @@ def make(part: Part) -> list[Grid]:
     ends = [entry for group in part.groups if (entry := _end(group)) is not None]
     if len(ends) < 2:
         return []
-    budgets = _budgets(part)
-    return [_comparison(part, _starts(part), ends), *([budgets] if budgets.rows else [])]
-
-
-def interval(values: Sequence[float]) -> float | None:
-    """Half the 95 % interval of the mean, by Student's t with n - 1 degrees; None of one value."""
-    if len(values) < 2:
-        return None
-    quantile = scipy.stats.t.ppf(0.5 + _LEVEL / 2, len(values) - 1)
-    return float(quantile * np.std(values, ddof=1) / np.sqrt(len(values)))
-
-
-def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """p of Welch's two-sided t-test that two means are equal; None where a sample has no spread."""
-    if min(len(set(one)), len(set(other))) < 2:
-        return None
-    return float(scipy.stats.ttest_ind(one, other, equal_var=False).pvalue)
+    spent = budgets.make(part)
+    return [_comparison(part, _starts(part), ends), *([spent] if spent.rows else [])]
 
 
 def _last(run: Run) -> Line | None:
@@ -103,16 +80,8 @@ def _end(group: Group) -> _Entry | None:
     if len(lines) < len(group.runs):
         return None
     return _entry(
-        _label(group), group.runs, lines, reference=group.runs[0].hparams.method == REFERENCE
+        group_label(group), group.runs, lines, reference=group.runs[0].hparams.method == REFERENCE
     )
-
-
-def _label(group: Group) -> str:
-    """The method; before it the runs' name, where that says more."""
-    method, name = group.runs[0].hparams.method, method_name(group.runs[0])
-    if group.name == method:
-        return name
-    return group.name if name == method else f"{group.name}: {name}"
 
 
 def _starts(part: Part) -> list[_Entry]:
@@ -281,29 +250,3 @@ def _notes(part: Part, tested: tuple[str, str], is_tested: bool, is_swept: bool)
     if any(not run.finished for group in part.groups for run in group.runs):
         notes.append("Some runs are not finished: their rows are of where they are.")
     return notes
-
-
-def _budgets(part: Part) -> Grid:
-    rows = []
-    for group in part.groups:
-        lasts = [run.lines[-1] for run in group.runs if run.lines]
-        if not lasts or any(name not in line for line in lasts for name in BUDGET):
-            continue
-        counts = [sorted({int(line[name]) for line in lasts}) for name in BUDGET]
-        each = {
-            name: np.mean([line.get(name, np.nan) / line.get("together", 1) for line in lasts])
-            for name in ("training_seconds", "seconds")
-        }
-        rows.append([
-            _label(group),
-            *(" to ".join(f"{n:,}" for n in (c[0], c[-1])[: len(c)]) for c in counts),
-            *(f"{seconds:,.0f}" for seconds in each.values()),
-        ])  # fmt: skip
-    head = ["", "generator updates", "discriminator updates", "sequences drawn",
-            "training, s", "in all, s"]  # fmt: skip
-    notes = [
-        "Updates, sequences and seconds of one run; of runs trained side by side, its share of the "
-        "seconds. Pre-training and the completions of Monte Carlo search are counted, sequences "
-        "drawn to evaluate are not. Training: inside compiled calls, their compilation included."
-    ]
-    return Grid("What each has spent", head, rows, notes)

@@ -92,6 +92,14 @@ def method_name(run: Run) -> str:
     return METHODS.get(run.hparams.method, run.hparams.method)
 
 
+def group_label(group: Group) -> str:
+    """The method; before it the runs' name, where that says more."""
+    method, name = group.runs[0].hparams.method, method_name(group.runs[0])
+    if group.name == method:
+        return name
+    return group.name if name == method else f"{group.name}: {name}"
+
+
 def start_name(method: str) -> str:
     """What a method's generator is called before the rounds."""
     return _STARTS.get(method, MLE)
