@@ -111,14 +111,14 @@ def test_what_no_temperature_reaches_is_said(tmp_path, nll_test, words):
     ]
     comparison = method_table.make(made(*folders)[0])[0]
     assert comparison.rows[-2][0] == "seqgan-0: SeqGAN"
-    assert comparison.rows[-2][-2:] == [words, "2.000" if words == "8.000" else "-"]
+    assert comparison.rows[-2][-4:-2] == [words, "2.000" if words == "8.000" else "-"]
 
 
 def test_seeds_without_a_sweep_are_left_out_and_counted(tmp_path):
     folders = compared(tmp_path)
     (tmp_path / "mle-1" / "evaluation.json").unlink()
     comparison = method_table.make(made(*folders)[0])[0]
-    assert comparison.rows[-2][-2:] == ["not swept (1 of 3)", "-"]
+    assert comparison.rows[-2][-4:-2] == ["not swept (1 of 3)", "-"]
 
 
 def test_a_start_of_fewer_seeds_is_one_of_more(tmp_path):
@@ -126,7 +126,7 @@ def test_a_start_of_fewer_seeds_is_one_of_more(tmp_path):
     comparison = method_table.make(made(*folders)[0])[0]
     starts = [row for row in comparison.rows if row[0].startswith("start")]
     assert [row[1] for row in starts] == ["3"]
-    assert starts[0][-2:] == ["", ""]
+    assert starts[0][-4:-2] == ["", ""]
 
 
 def test_a_sweep_of_another_pretraining_is_not_held_against_a_run(tmp_path):
@@ -136,7 +136,7 @@ def test_a_sweep_of_another_pretraining_is_not_held_against_a_run(tmp_path):
         write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6)),
     ]  # fmt: skip
     comparison = method_table.make(made(*folders)[0])[0]
-    assert comparison.rows[-2][-2:] == ["not swept", "-"]
+    assert comparison.rows[-2][-4:-2] == ["not swept", "-"]
 
 
 def test_one_method_is_no_comparison(tmp_path):

@@ -145,18 +145,18 @@ def _comparison(part: Part, starts: list[_Entry], ends: list[_Entry]) -> Grid:
     reference = [entry for entry in ends if entry.is_reference]
     swept = _swept(part) if tested is _ON_ORACLE else {}
     head = ["", "runs", *(_title(key) for key in keys)]
-    if len(reference) == 1:
-        head += [f"p, {_title(key).split(' ')[0]}" for key in tested]
     if swept:
         head += ["swept MLE", "below swept MLE ↑"]
+    if len(reference) == 1:
+        head += [f"p, {_title(key).split(' ')[0]}" for key in tested]
     rows = []
     for entry in [*starts, *ends]:
         row = [entry.label, str(len(entry.seeds))]
         row += [_mean(entry.values.get(key, [])) for key in keys]
-        if len(reference) == 1:
-            row += [_p(entry, reference[0], key) for key in tested]
         if swept:  # of which a start is a part
             row += _against(entry, swept) if entry in ends else ["", ""]
+        if len(reference) == 1:
+            row += [_p(entry, reference[0], key) for key in tested]
         rows.append(row)
     if tested is _ON_REAL:
         real = [ends[0].values.get(f"{key}_real", [])[:1] for key in keys]
