@@ -5,7 +5,7 @@ The default, for a laptop. Without oracle_path the oracle is drawn from data.see
 
   --config=configs/oracle.py:frontier   longer, from a pre-training with dropout
   --config=configs/oracle.py:cnn        the paper's discriminator with half its filters
-  --config=configs/oracle.py:compare    for bin/compare.py: methods under one budget, 2 to 4 minutes a run
+  --config=configs/oracle.py:compare    for bin/compare.py: methods under one budget
   --config=configs/oracle.py:paper      the original code's schedule: some 13 hours on 2 cores
   --config=configs/oracle.py:smoke      every phase, small: under a minute
 
