@@ -195,7 +195,7 @@ def test_models_that_do_not_fit_are_refused():
     ids_only = dataclasses.replace(TABLE, takes_distributions=False)
     with pytest.raises(ValueError, match=r"gumbel_softmax: .*takes_distributions=True"):
         gumbel_softmax(ids_only, CLASSIFIER, HPARAMS)
-    with pytest.raises(ValueError, match=r"gumbel_softmax: .* discriminator\.kind=text_cnn or"):
+    with pytest.raises(ValueError, match=r"a density .* discriminator\.kind=text_cnn or"):
         gumbel_softmax(TABLE, density(ENDING), HPARAMS)
     with pytest.raises(ValueError, match="mle_dropout_rate"):
         gumbel_softmax(TABLE, CLASSIFIER, TrainingHParams(mle_dropout_rate=0.1))

@@ -18,7 +18,7 @@ from seqgan_jax.data_hparams import MusicDataHParams, TextDataHParams
 from seqgan_jax.training import outputs, trained
 from seqgan_jax.training.loop import Trainer
 
-CLOCKS = {"seconds", "tokens_per_second"}
+CLOCKS = {"seconds", "training_seconds", "tokens_per_second"}
 
 
 def settings(data):

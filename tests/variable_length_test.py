@@ -20,7 +20,7 @@ from seqgan_jax.training import real_data, writers
 from seqgan_jax.training.loop import Trainer
 from seqgan_jax.types import Sequences
 
-CLOCKS = {"seconds", "tokens_per_second"}
+CLOCKS = {"seconds", "training_seconds", "tokens_per_second"}
 
 
 @pytest.fixture(scope="module")

@@ -46,9 +46,9 @@ def calls(hparams: HParams, models: Models) -> dict[str, tuple[Callable[..., Any
 def measure(hparams: HParams, num_seeds: int, runs: int) -> Iterator[Row]:
     """Times each call, the three ways one after another."""
     models = experiment.build_models(hparams)
-    keys = jax.random.split(jax.random.key(0), num_seeds)
 
     def several() -> Any:
+        keys = jax.random.split(jax.random.key(0), num_seeds)
         return jax.jit(jax.vmap(models.method.init_state))(keys)
 
     for name, (call, number) in calls(hparams, models).items():
