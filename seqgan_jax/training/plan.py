@@ -69,7 +69,9 @@ class Work(NamedTuple):
 
     g_updates: int
     d_updates: int
-    sequences_drawn: int  # from the generator, completions of Monte Carlo search among them
+    # From the generator, completions of Monte Carlo search among them: one of each prefix below T,
+    # those of an ended sequence, which are the sequence itself, too.
+    sequences_drawn: int
     tokens: int  # drawn, or, by maximum likelihood, learnt from
 
 
