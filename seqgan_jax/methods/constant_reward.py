@@ -7,12 +7,11 @@ is 0 (the score's mean), so that what a run of it gains or loses is drift.
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.methods import policy_gradient
 from seqgan_jax.methods.method import Method
-from seqgan_jax.methods.mle import mle
+from seqgan_jax.methods.searched import without_discriminator
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.rewards import constant_reward as reward_of_one
 from seqgan_jax.types import LanguageModel, Metrics, Samples, SequenceClassifier
@@ -39,10 +38,5 @@ def constant_reward(
     Raises:
       ValueError: dropout, of a model without `features` and `output`.
     """
-    return mle(language_model, classifier, hparams, train)._replace(
-        generator_step=functools.partial(
-            generator_step, language_model=language_model, hparams=hparams
-        ),
-        end_round=functools.partial(policy_gradient.update_rollout_policy, hparams=hparams),
-        drawn=policy_gradient.searches(hparams.num_rollouts),
-    )
+    del train
+    return without_discriminator(language_model, classifier, hparams, generator_step)

@@ -9,7 +9,7 @@ import numpy as np
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.methods import policy_gradient
 from seqgan_jax.methods.method import Method
-from seqgan_jax.methods.mle import mle
+from seqgan_jax.methods.searched import without_discriminator
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.bleu_reward import bleu_reward
 from seqgan_jax.types import (
@@ -87,10 +87,5 @@ def pg_bleu(
         reward = bleu_reward(
             references, hparams.bleu_order, language_model.end_token, language_model.unknown_token
         )
-    return mle(language_model, classifier, hparams, train)._replace(
-        generator_step=functools.partial(
-            generator_step, reward=reward, language_model=language_model, hparams=hparams
-        ),
-        end_round=functools.partial(policy_gradient.update_rollout_policy, hparams=hparams),
-        drawn=policy_gradient.searches(hparams.num_rollouts),
-    )
+    step = functools.partial(generator_step, reward=reward)
+    return without_discriminator(language_model, classifier, hparams, step)
