@@ -91,9 +91,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.sampling_least = 0.0
     config.training.bleu_order = 3  # pg_bleu: the reward's n, and the share of the
     config.training.bleu_references = 0.4  # training sequences that it is taken against
-    # gumbel_softmax: the temperature falls by the factor exp(-fall) an update, from, to
-    config.training.relaxation_temperature = 1.0
-    config.training.relaxation_least = 0.5
+    # gumbel_softmax: the temperature falls by the factor exp(-fall) an update, from, to; above
+    # some 0.3 the discriminator tells relaxed tokens by their softness, and teaches nothing else
+    config.training.relaxation_temperature = 0.1
+    config.training.relaxation_least = 0.1
     config.training.relaxation_fall = 0.01
     config.training.straight_through = False  # whole tokens forward, relaxed ones backward
     config.training.d_weight_clip = 0.01  # wgan: every weight of the critic stays within it

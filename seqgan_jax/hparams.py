@@ -97,8 +97,8 @@ class TrainingHParams(Checked):
     sampling_least: float = field(0.0, at_least=0.0, at_most=1.0)
     bleu_order: int = field(3, at_least=1, at_most=9)
     bleu_references: float = field(0.4, above=0.0, at_most=1.0)
-    relaxation_temperature: float = field(1.0, above=0.0)
-    relaxation_least: float = field(0.5, above=0.0)
+    relaxation_temperature: float = field(0.1, above=0.0)
+    relaxation_least: float = field(0.1, above=0.0)
     relaxation_fall: float = field(0.01, at_least=0.0)
     straight_through: bool = False
     d_weight_clip: float = field(0.01, above=0.0)

@@ -416,8 +416,8 @@ def test_the_paper_variant_is_the_paper():
             "sampling_least": 0.0,
             "bleu_order": 3,
             "bleu_references": 0.4,
-            "relaxation_temperature": 1.0,
-            "relaxation_least": 0.5,
+            "relaxation_temperature": 0.1,
+            "relaxation_least": 0.1,
             "relaxation_fall": 0.01,
             "straight_through": False,
             "d_weight_clip": 0.01,  # arXiv 1701.07875
