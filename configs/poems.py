@@ -94,6 +94,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.relaxation_least = 0.1
     config.training.relaxation_fall = 0.01
     config.training.straight_through = False  # whole tokens forward, relaxed ones backward
+    # wgan, wgan_gp: of the generator, whose optimisers are the sources'; these take 5e-5 and 1e-4
+    # for 10^5 updates
+    config.training.critic_g_learning_rate = 0.001
     config.training.d_weight_clip = 0.01  # wgan: every weight of the critic stays within it
     config.training.gradient_penalty = 10.0  # wgan_gp: lambda
     config.training.rank_sharpness = 10.0  # rankgan: gamma, on cosines

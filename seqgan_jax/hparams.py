@@ -101,6 +101,7 @@ class TrainingHParams(Checked):
     relaxation_least: float = field(0.1, above=0.0)
     relaxation_fall: float = field(0.01, at_least=0.0)
     straight_through: bool = False
+    critic_g_learning_rate: float = field(5e-5, above=0.0)
     d_weight_clip: float = field(0.01, above=0.0)
     gradient_penalty: float = field(10.0, at_least=0.0)
     rank_sharpness: float = field(10.0, above=0.0)

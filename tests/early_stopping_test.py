@@ -42,7 +42,8 @@ def kept(state, patience=2):
 
 def test_the_lowest_nll_is_kept_and_epochs_are_counted():
     flat, right = jnp.zeros((toy.V, toy.V)), toy.TABLE
-    start = Best(flat, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
+    optimiser = METHOD.init_state(jax.random.key(0)).mle_opt_state
+    start = Best(flat, optimiser, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
     state = kept(state_of(flat, start))
     assert float(state.best.nll) == pytest.approx(np.log(toy.V), abs=1e-5)  # uniform tokens
     assert (int(state.best.epoch), int(state.best.epochs)) == (1, 1)
@@ -64,7 +65,7 @@ def test_the_lowest_nll_is_kept_and_epochs_are_counted():
 def test_what_comes_after_the_patience_is_not_looked_at():
     """So that a seed beside others that go on ends as it would alone."""
     flat = jnp.zeros((toy.V, toy.V))
-    over = Best(flat, jnp.float32(9.0), jnp.int32(1), jnp.int32(3))
+    over = Best(flat, None, jnp.float32(9.0), jnp.int32(1), jnp.int32(3))
     state = kept(state_of(toy.TABLE, over))
     for new, old in zip(state.best, over, strict=True):
         np.testing.assert_array_equal(new, old)

@@ -3,8 +3,9 @@
 import pytest
 
 from seqgan_jax.hparams import ScheduleHParams
-from seqgan_jax.methods.method import draws_nothing
+from seqgan_jax.methods.method import Method, draws_batch, draws_nothing
 from seqgan_jax.methods.policy_gradient import searches
+from seqgan_jax.methods.scheduled_sampling import draws_inputs
 from seqgan_jax.training.plan import (
     ADVERSARIAL,
     D_PRETRAIN,
@@ -20,6 +21,11 @@ from seqgan_jax.training.plan import (
 SMALL = ScheduleHParams(
     g_pretrain_epochs=2, d_pretrain_steps=1, rounds=2, d_steps=2, batch_size=4, d_samples=10
 )
+
+
+def drawing(**draws):
+    """A method of which only the draws are asked for."""
+    return Method(*[None] * 4, **draws)
 
 
 def test_calls_in_order():
@@ -78,17 +84,34 @@ def test_every_phase_has_a_name_for_its_units():
     ("name", "expected"),
     [
         # 25 // 8 = 3 batches of 8 sequences of 5 tokens; the odd one out is not learned from.
-        ("pretrain_generator_epoch", Work(3, 0, 0, 120)),
+        ("pretrain_generator_epoch", Work(3, 0, 0, 0, 120)),
         # 3 passes of 20 // 4 batches; 10 negatives of 5 tokens, however many passes.
-        ("discriminator_epochs", Work(0, 15, 10, 50)),
+        ("discriminator_epochs", Work(0, 15, 10, 50, 50)),
         # 2 steps of 8 sequences: 5 tokens each, and 3 rollouts of 4 + 3 + 2 + 1 tokens.
-        ("generator_steps", Work(2, 0, 2 * 8 * (1 + 3 * 4), 2 * 8 * (5 + 3 * 10))),
+        ("generator_steps", Work(2, 0, 2 * 8 * 13, 2 * 8 * 35, 2 * 8 * 35)),
     ],
 )
 def test_work_of(name, expected):
     schedule = ScheduleHParams(batch_size=8, g_steps=2, d_samples=10, d_epochs=3, d_batch_size=4)
     call = Call("any", 1, name, True)
-    assert work_of(call, schedule, length=5, num_train=25, drawn=searches(3)) == expected
+    method = drawing(drawn=searches(3))
+    assert work_of(call, schedule, length=5, num_train=25, method=method) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # 3 updates, which draw 4 tokens for each of 8 rows, beside the 5 that these learn.
+        ("pretrain_generator_epoch", Work(3, 0, 0, 3 * 8 * 4, 3 * 8 * 5)),
+        # 10 negatives, and 4 relaxed ones in each of the 15 updates.
+        ("discriminator_epochs", Work(0, 15, 10 + 15 * 4, 5 * 70, 5 * 70)),
+    ],
+)
+def test_what_other_steps_draw_is_counted_too(name, expected):
+    schedule = ScheduleHParams(batch_size=8, g_steps=2, d_samples=10, d_epochs=3, d_batch_size=4)
+    method = drawing(drawn_to_pretrain=draws_inputs, drawn_to_judge=draws_batch)
+    call = Call("any", 1, name, True)
+    assert work_of(call, schedule, length=5, num_train=25, method=method) == expected
 
 
 def test_a_single_token_needs_no_rollout():
@@ -98,5 +121,5 @@ def test_a_single_token_needs_no_rollout():
 def test_what_draws_nothing_learns_from_its_batch():
     schedule = ScheduleHParams(batch_size=8, g_steps=2)
     call = Call(ADVERSARIAL, 1, "generator_steps", True)
-    work = work_of(call, schedule, length=5, num_train=25, drawn=draws_nothing)
-    assert work == Work(2, 0, 0, 80)
+    work = work_of(call, schedule, length=5, num_train=25, method=drawing(drawn=draws_nothing))
+    assert work == Work(2, 0, 0, 0, 80)

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import jax
 import optax
 
-from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import optimizers
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.types import Array, Metrics, Params
 
@@ -18,20 +16,19 @@ LossOf = Callable[[Params], tuple[Array, Metrics]]
 
 
 def generator(
-    state: TrainState, loss_of: LossOf, hparams: TrainingHParams
+    state: TrainState, loss_of: LossOf, optimizer: optax.GradientTransformation
 ) -> tuple[TrainState, Metrics]:
     """One step of the generator.
 
     Args:
       state: the training state.
       loss_of: `params -> (loss, metrics)`.
-      hparams: the optimiser's settings.
+      optimizer: the one that `state.g_opt_state` is of.
 
     Returns:
       The next state, and the metrics with `g_loss` and `g_grad_norm` (before clipping) beside them.
     """
     (loss, metrics), grads = jax.value_and_grad(loss_of, has_aux=True)(state.generator)
-    optimizer = optimizers.generator(hparams)
     updates, opt_state = optimizer.update(grads, state.g_opt_state, state.generator)
     state = dataclasses.replace(
         state,

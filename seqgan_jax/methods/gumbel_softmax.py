@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.methods import adversary, descent, optimizers, through_discriminator
-from seqgan_jax.methods.method import Method
+from seqgan_jax.methods.method import Method, draws_batch
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.relaxed import (
     RelaxedSamples,
@@ -91,7 +91,7 @@ def generator_step(
         return jax.nn.softplus(-logits).mean(), metrics
 
     temperature = temperature_of(state, hparams)
-    state, metrics = descent.generator(state, loss_of, hparams)
+    state, metrics = descent.generator(state, loss_of, optimizers.generator(hparams))
     return state, {**metrics, "relaxation_temperature": temperature}
 
 
@@ -107,8 +107,7 @@ def discriminator_step(
 
     In place of each generated row of the batch stands a fresh relaxed sample at the current
     temperature; real rows are one-hots. Straight-through samples are one-hots of exact draws, as
-    the batch's own rows are, which are then taken as they stand. Relaxed ones are drawn anew each
-    step; what a run counts as drawn is its d-steps' pools.
+    the batch's own rows are, which are then taken as they stand.
 
     Arguments and result as of `adversary.discriminator_step`.
     """
@@ -143,7 +142,8 @@ def gumbel_softmax(
             "gumbel_softmax: relaxed tokens are fed back to the language model, whose `step` must "
             "take distributions over the vocabulary (takes_distributions=True)"
         )
-    return through_discriminator.bind(
+    method = through_discriminator.bind(
         language_model, classifier, hparams,
         generator_step=generator_step, discriminator_step=discriminator_step,
     )  # fmt: skip
+    return method if hparams.straight_through else method._replace(drawn_to_judge=draws_batch)

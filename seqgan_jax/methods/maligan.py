@@ -56,7 +56,8 @@ def generator_step(
 
     Returns:
       The next state, and the scalars of `policy_gradient.follow`; the rewards told of are D's
-      probabilities, `advantage_std` is of the weights.
+      probabilities, `advantage_std` is of the weights. And `effective_samples` (Kish), in [1, B]:
+      near 1, a single sequence of the batch is all that is followed.
 
     Raises:
       ValueError: B is 1, whose weight would be 0.
@@ -69,10 +70,12 @@ def generator_step(
     judge = against_generator(classifier, language_model, state.generator)
     logits = discriminator_reward(judge, state.discriminator, "logit")(drawn.tokens, drawn.mask)
     weights = jnp.broadcast_to(importance_weights(logits)[:, None], drawn.tokens.shape)
-    return policy_gradient.follow(
+    state, metrics = policy_gradient.follow(
         state, drawn, jax.nn.sigmoid(logits), weights,
         language_model=language_model, hparams=hparams,
     )  # fmt: skip
+    effective = 1.0 / jnp.sum(jnp.square(jax.nn.softmax(logits)))
+    return state, {**metrics, "effective_samples": effective}
 
 
 def maligan(

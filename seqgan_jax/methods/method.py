@@ -10,7 +10,7 @@ from seqgan_jax.types import Array, LabelledBatch, Metrics, Samples
 
 
 class Drawn(NamedTuple):
-    """What a generator step draws from the generator: the budget that methods are compared by."""
+    """What a step draws from the generator: the budget that methods are compared by."""
 
     sequences: int  # finished ones, each completion of Monte Carlo search among them
     tokens: int
@@ -22,7 +22,7 @@ def draws_batch(batch_size: int, length: int) -> Drawn:
 
 
 def draws_nothing(batch_size: int, length: int) -> Drawn:
-    """Of a method that learns from real sequences alone."""
+    """Of a step that learns from what it is given."""
     del batch_size, length
     return Drawn(0, 0)
 
@@ -45,6 +45,8 @@ class Method(NamedTuple):
       is_verdict: whether the discriminator's logit says how likely a sequence is real; that of a
         critic or a ranker does not, and its accuracy is not measured.
       drawn: `(batch_size, length) -> Drawn`, of one `generator_step`.
+      drawn_to_pretrain: likewise, of one `pretrain_generator_step`.
+      drawn_to_judge: likewise, of one `discriminator_step`, beside the batch that it is given.
     """
 
     init_state: Callable[[Array], TrainState]
@@ -55,3 +57,5 @@ class Method(NamedTuple):
     uses_discriminator: bool = True
     is_verdict: bool = True
     drawn: Callable[[int, int], Drawn] = draws_batch
+    drawn_to_pretrain: Callable[[int, int], Drawn] = draws_nothing
+    drawn_to_judge: Callable[[int, int], Drawn] = draws_nothing

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.losses import policy_gradient_loss
-from seqgan_jax.methods import baselines, descent
+from seqgan_jax.methods import baselines, descent, optimizers
 from seqgan_jax.methods.method import Drawn
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.teacher_forcing import log_probs
@@ -70,7 +70,7 @@ def follow(
         return policy_gradient_loss(log_likelihood, weights, drawn.mask), {}
 
     average = baselines.update_moving_average(state.baseline, rewards, hparams.baseline_decay)
-    state, metrics = descent.generator(state, loss_of, hparams)
+    state, metrics = descent.generator(state, loss_of, optimizers.generator(hparams))
     return dataclasses.replace(state, baseline=average), {
         **metrics,
         "reward_mean": rewards.mean(),

@@ -142,5 +142,6 @@ def scheduled_sampling(
     """
     bound = functools.partial(step, language_model=language_model, hparams=hparams)
     return mle.mle(language_model, classifier, hparams, train)._replace(
-        pretrain_generator_step=bound, generator_step=bound, drawn=draws_inputs
-    )
+        pretrain_generator_step=bound, generator_step=bound,
+        drawn=draws_inputs, drawn_to_pretrain=draws_inputs,
+    )  # fmt: skip

@@ -54,6 +54,7 @@ def init_state(
     language_model: LanguageModel,
     classifier: SequenceClassifier,
     hparams: TrainingHParams,
+    g_optimizer: optax.GradientTransformation | None = None,
     d_optimizer: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """A fresh training state.
@@ -63,7 +64,9 @@ def init_state(
       language_model: the generator.
       classifier: the discriminator.
       hparams: chooses the optimisers.
-      d_optimizer: the discriminator's, in place of the one that `hparams` choose.
+      g_optimizer: the generator's after maximum likelihood, in place of the one that `hparams`
+        choose.
+      d_optimizer: the discriminator's, likewise.
 
     Returns:
       The state before the first step; the rollout policy is a copy of the generator.
@@ -79,7 +82,7 @@ def init_state(
         rollout=jax.tree.map(jnp.copy, generator),
         discriminator=discriminator,
         mle_opt_state=optimizers.mle(hparams).init(generator),
-        g_opt_state=optimizers.generator(hparams).init(generator),
+        g_opt_state=(g_optimizer or optimizers.generator(hparams)).init(generator),
         d_opt_state=(d_optimizer or optimizers.discriminator(hparams)).init(discriminator),
         baseline=jnp.full((), jnp.nan, jnp.float32),
     )

@@ -22,6 +22,7 @@ def bind(
     *,
     generator_step: Callable[..., tuple[TrainState, Metrics]],
     discriminator_step: Callable[..., tuple[TrainState, Metrics]],
+    g_optimizer: optax.GradientTransformation | None = None,
     d_optimizer: optax.GradientTransformation | None = None,
 ) -> Method:
     """A method whose generator follows the gradient through the discriminator, bound to both.
@@ -32,7 +33,8 @@ def bind(
       hparams: the settings.
       generator_step: takes a state, a batch, and by name the three arguments above.
       discriminator_step: likewise.
-      d_optimizer: the discriminator's, in place of the one that `hparams` choose.
+      g_optimizer: the generator's, in place of the one that `hparams` choose.
+      d_optimizer: the discriminator's, likewise.
 
     Raises:
       ValueError: the classifier is a density, or the settings ask for dropout that the language
@@ -48,7 +50,9 @@ def bind(
         "language_model": language_model, "classifier": classifier, "hparams": hparams
     }  # fmt: skip
     return Method(
-        init_state=functools.partial(init_state, d_optimizer=d_optimizer, **players),
+        init_state=functools.partial(
+            init_state, g_optimizer=g_optimizer, d_optimizer=d_optimizer, **players
+        ),
         pretrain_generator_step=functools.partial(
             mle.pretrain_generator_step, language_model=language_model, hparams=hparams
         ),

@@ -1,30 +1,24 @@
 """Wasserstein GAN: a critic on the generator's softmax outputs, its weights clipped.
 
-Arjovsky et al., arXiv 1701.07875. The critic f is the discriminator's logit as it stands: no
-sigmoid, no dropout, no penalty of Eq. 5. What it gets of a real sequence are one-hots; of a
-generated one, the generator's softmax at each position, given the tokens that it drew before.
+Arjovsky et al., arXiv 1701.07875; see `critic` for what it sees.
 
 Each of the schedule's rounds makes d_steps * d_epochs * (2 d_samples / d_batch_size) updates of
 the critic after g_steps of the generator: their ratio is the source's n_critic.
-
-The data are no fixed point of it, since softmax outputs are not draws. Of one position and two
-tokens, real ones being the first with probability r, the critic sees one point (p, 1 - p), at a
-distance of sqrt(2) (r (1 - p) + (1 - r) p) from the one-hots: the least is at p = 0 or 1, not r.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import descent, policy_gradient, through_discriminator
+from seqgan_jax.methods import critic, descent, through_discriminator
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.search.relaxed import one_hots, softmax_outputs
 from seqgan_jax.types import (
     Array,
     LabelledBatch,
@@ -36,77 +30,25 @@ from seqgan_jax.types import (
 )
 
 
-def score(classifier: SequenceClassifier, params: Params, inputs: Array, mask: Array) -> Array:
-    """The critic's f `[B]` of distributions `[B, T, V]` and their mask `[B, T]`."""
-    return classifier.apply(params, classifier.embed(params, inputs), mask, None)
+def _rmsprop(learning_rate: float) -> optax.GradientTransformation:
+    """Without momentum, which the source found to make it unstable."""
+    # A clipped critic's slopes are far below the root of optax's eps, which would damp them away.
+    return optax.rmsprop(learning_rate, eps_in_sqrt=False, bias_correction=True)
 
 
-def critic_inputs(
-    state: TrainState, batch: LabelledBatch, language_model: LanguageModel
-) -> tuple[Array, Array]:
-    """What the critic gets: one-hots, and the generator's softmax outputs along each row.
-
-    Returns:
-      Both of every row, real and generated, `[B, T, V]` each; zeros behind the row's end.
-    """
-    real = one_hots(batch.tokens, batch.mask, language_model.vocab_size)
-    return real, softmax_outputs(language_model, state.generator, batch.tokens, batch.mask)
+def d_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
+    """The critic's."""
+    return _rmsprop(hparams.d_learning_rate)
 
 
-def critic_loss(scores: Array, labels: Array) -> Array:
-    """Mean f of generated sequences less mean f of real ones (arXiv 1701.07875, Eq. 2).
-
-    Args:
-      scores: f. `[B]`.
-      labels: 1 for real, 0 for generated. `[B]`.
-
-    Returns:
-      Scalar, minus the estimated distance. A kind of which there is none counts as 0.
-    """
-
-    def mean(weights: Array) -> Array:
-        return (weights * scores).sum() / jnp.maximum(weights.sum(), 1.0)
-
-    return mean(1.0 - labels) - mean(labels)
+def g_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
+    """The generator's: like the critic's."""
+    clip = optax.clip_by_global_norm(hparams.g_clip_norm)
+    return optax.chain(clip, _rmsprop(hparams.critic_g_learning_rate))
 
 
-def generator_step(
-    state: TrainState,
-    batch: Samples,
-    *,
-    language_model: LanguageModel,
-    classifier: SequenceClassifier,
-    hparams: TrainingHParams,
-) -> tuple[TrainState, Metrics]:
-    """One step up the critic's mean f of softmax outputs along sequences just drawn.
-
-    The gradient flows through the softmax outputs alone. What was drawn is held fixed, though its
-    distribution depends on the parameters too: the gradient is not that of the mean f.
-
-    Args:
-      state: the training state.
-      batch: real sequences `[B, T]`, of which only the shape counts: how many to draw, how long.
-      language_model: the generator.
-      classifier: the critic; dropout is off.
-      hparams: the generator's optimiser.
-
-    Returns:
-      The next state, and scalars: `g_loss` (minus the mean f), `g_grad_norm` (before clipping),
-      `reward_mean` and `reward_std` (of f).
-    """
-    drawn = policy_gradient.draw(state, batch, language_model)
-
-    def loss_of(params: Params) -> tuple[Array, Metrics]:
-        outputs = softmax_outputs(language_model, params, drawn.tokens, drawn.mask)
-        scores = score(classifier, state.discriminator, outputs, drawn.mask)
-        return -scores.mean(), {"reward_mean": scores.mean(), "reward_std": scores.std()}
-
-    return descent.generator(state, loss_of, hparams)
-
-
-def optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
-    """The critic's; the source found momentum to make it unstable."""
-    return optax.rmsprop(hparams.d_learning_rate)
+# (state, real sequences, *, language_model, classifier, hparams) -> (state, metrics)
+generator_step = functools.partial(critic.generator_step, optimizer_of=g_optimizer)
 
 
 def discriminator_step(
@@ -130,14 +72,16 @@ def discriminator_step(
       The next state, and scalars: `d_loss` (mean f of generated less mean f of real sequences) and
       `d_grad_norm`.
     """
-    real, fake = critic_inputs(state, batch, language_model)
+    real, fake = critic.inputs_of(state, batch, language_model)
     inputs = jnp.where((batch.labels > 0.5)[:, None, None], real, fake)
 
     def loss_of(params: Params) -> tuple[Array, Metrics]:
-        loss = critic_loss(score(classifier, params, inputs, batch.mask), batch.labels)
+        loss = critic.distance_loss(
+            critic.score(classifier, params, inputs, batch.mask), batch.labels
+        )
         return loss, {"d_loss": loss}
 
-    state, metrics = descent.discriminator(state, loss_of, optimizer(hparams))
+    state, metrics = descent.discriminator(state, loss_of, d_optimizer(hparams))
     bound = hparams.d_weight_clip
     clipped = jax.tree.map(lambda leaf: jnp.clip(leaf, -bound, bound), state.discriminator)
     return dataclasses.replace(state, discriminator=clipped), metrics
@@ -156,6 +100,7 @@ def wgan(
     """
     del train
     return through_discriminator.bind(
-        language_model, classifier, hparams, generator_step=generator_step,
-        discriminator_step=discriminator_step, d_optimizer=optimizer(hparams),
+        language_model, classifier, hparams,
+        generator_step=generator_step, discriminator_step=discriminator_step,
+        g_optimizer=g_optimizer(hparams), d_optimizer=d_optimizer(hparams),
     )._replace(is_verdict=False)  # fmt: skip

@@ -6,6 +6,7 @@ generated sequences. Updates of the critic per update of the generator: see `wga
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import chex
@@ -14,10 +15,9 @@ import jax.numpy as jnp
 import optax
 
 from seqgan_jax.hparams import TrainingHParams
-from seqgan_jax.methods import descent, through_discriminator
+from seqgan_jax.methods import critic, descent, through_discriminator
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.methods.wgan import critic_inputs, critic_loss, generator_step, score
 from seqgan_jax.types import (
     Array,
     LabelledBatch,
@@ -75,9 +75,19 @@ def partners(labels: Array) -> tuple[Array, Array]:
     return partner, (is_real & (num_fake > 0)).astype(jnp.float32)
 
 
-def optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
+def d_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
     """The critic's, with the source's decay rates for sequences."""
     return optax.adam(hparams.d_learning_rate, b1=0.5, b2=0.9)
+
+
+def g_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
+    """The generator's: like the critic's."""
+    clip = optax.clip_by_global_norm(hparams.g_clip_norm)
+    return optax.chain(clip, optax.adam(hparams.critic_g_learning_rate, b1=0.5, b2=0.9))
+
+
+# (state, real sequences, *, language_model, classifier, hparams) -> (state, metrics)
+generator_step = functools.partial(critic.generator_step, optimizer_of=g_optimizer)
 
 
 def discriminator_step(
@@ -101,21 +111,23 @@ def discriminator_step(
       The next state, and scalars: `d_loss` (mean f of generated less mean f of real sequences,
       without the penalty), `d_penalty` (mean over real rows, before its weight) and `d_grad_norm`.
     """
-    real, fake = critic_inputs(state, batch, language_model)
+    real, fake = critic.inputs_of(state, batch, language_model)
     inputs = jnp.where((batch.labels > 0.5)[:, None, None], real, fake)
     partner, weights = partners(batch.labels)
     eps = jax.random.uniform(state.subkey("interpolation"), batch.labels.shape)
     both = batch.mask | batch.mask[partner]
 
     def loss_of(params: Params) -> tuple[Array, Metrics]:
-        loss = critic_loss(score(classifier, params, inputs, batch.mask), batch.labels)
+        loss = critic.distance_loss(
+            critic.score(classifier, params, inputs, batch.mask), batch.labels
+        )
         penalties = gradient_penalty(
-            lambda x: score(classifier, params, x, both), real, fake[partner], eps
+            lambda x: critic.score(classifier, params, x, both), real, fake[partner], eps
         )
         penalty = (weights * penalties).sum() / jnp.maximum(weights.sum(), 1.0)
         return loss + hparams.gradient_penalty * penalty, {"d_loss": loss, "d_penalty": penalty}
 
-    return descent.discriminator(state, loss_of, optimizer(hparams))
+    return descent.discriminator(state, loss_of, d_optimizer(hparams))
 
 
 def wgan_gp(
@@ -131,6 +143,7 @@ def wgan_gp(
     """
     del train
     return through_discriminator.bind(
-        language_model, classifier, hparams, generator_step=generator_step,
-        discriminator_step=discriminator_step, d_optimizer=optimizer(hparams),
+        language_model, classifier, hparams,
+        generator_step=generator_step, discriminator_step=discriminator_step,
+        g_optimizer=g_optimizer(hparams), d_optimizer=d_optimizer(hparams),
     )._replace(is_verdict=False)  # fmt: skip

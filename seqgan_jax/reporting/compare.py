@@ -16,11 +16,12 @@ from seqgan_jax.data.ids import IdCodec
 from seqgan_jax.hparams import METHODS, HParams
 from seqgan_jax.reporting import groups, method_table, reading, report, sweep
 from seqgan_jax.reporting.grid import Grid
-from seqgan_jax.training import experiment, workdir
+from seqgan_jax.reporting.table import MLE, start_name
+from seqgan_jax.training import experiment, trained, workdir, writers
 from seqgan_jax.training.loop import Trainer
 
 REPORT_FOLDER = "report"
-_TEMPERATURES = [1.2, 1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5]
+_TEMPERATURES = [1.2, 1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 
 
 class Entrant(NamedTuple):
@@ -110,7 +111,7 @@ def _comparable(hparams: HParams, out: str) -> list[str]:
     Those of an earlier call are among them, so that methods can be added one by one.
     """
     found = []
-    for name in os.listdir(out):
+    for name in os.listdir(out) if os.path.isdir(out) else []:
         folder = os.path.join(out, name)
         if os.path.exists(os.path.join(folder, reading.SUMMARY_FILE)):
             theirs = workdir.read_hparams(folder)
@@ -126,13 +127,34 @@ def _train(entrant: Entrant, console: rich.console.Console) -> None:
     done = [os.path.exists(os.path.join(folder, reading.SUMMARY_FILE)) for folder in folders]
     first = 0 if all(done) else done.index(False)
     later = dataclasses.replace(hparams, seed=hparams.seed + first)
-    Trainer(later, folders[first:], console).run()
+    Trainer(later, folders[first:], console, _starts(later, folders[first:])).run()
+
+
+def _starts(hparams: HParams, folders: Sequence[str]) -> list[str]:
+    """Finished runs beside these whose pre-training would be theirs to the bit; or none.
+
+    What a user's own method does to pre-train is not known, and it does so itself.
+    """
+    if hparams.method not in METHODS or hparams.schedule.g_pretrain_epochs == 0:
+        return []
+    found: dict[str, dict[int, str]] = {}
+    for folder in _comparable(hparams, os.path.dirname(folders[0])):
+        theirs = workdir.read_hparams(folder)
+        together = writers.read_metrics(folder)[0].get("together", 1) == len(folders)
+        alike = start_name(theirs.method) == start_name(hparams.method)
+        if alike and together and trained.has_pretrained(folder):
+            found.setdefault(theirs.method, {})[theirs.seed] = folder
+    seeds = range(hparams.seed, hparams.seed + len(folders))
+    for by_seed in found.values():
+        if all(seed in by_seed for seed in seeds):
+            return [by_seed[seed] for seed in seeds]
+    return []
 
 
 def _reference(everything: Sequence[Entrant]) -> Entrant | None:
     """Whose pre-training is that of maximum likelihood: `mle` itself, or the first such."""
     by_name = {each.hparams.method: each for each in everything}
-    began = [each for name, each in by_name.items() if name != "scheduled_sampling"]
+    began = [each for name, each in by_name.items() if start_name(name) == MLE]
     if not began or began[0].hparams.schedule.g_pretrain_epochs == 0:
         return None
     return by_name.get("mle", began[0])

@@ -44,7 +44,7 @@ class Model(NamedTuple):
         Returns:
           Tokens and mask `[B, T]`.
         """
-        outline, state = self.run
+        outline, state, _ = self.run
         return sample(
             tempered(outline.models.language_model), (state.generator, temperature),
             jax.random.fold_in(state.subkey(use), index),

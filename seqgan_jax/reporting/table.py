@@ -101,8 +101,8 @@ def group_label(group: Group) -> str:
 
 
 def start_name(method: str) -> str:
-    """What a method's generator is called before the rounds."""
-    return _STARTS.get(method, MLE)
+    """What a method's generator is called before the rounds; a user's own may pre-train anyhow."""
+    return _STARTS.get(method, MLE) if method in METHODS else f"{method}, pre-trained"
 
 
 def evaluated(lines: Iterable[Line], phase: str) -> list[Line]:

@@ -24,7 +24,7 @@ class Progress:
       lines: lines of metrics.jsonl that belong to them.
       seconds: time spent so far, over all sittings.
       training_seconds: of these, inside compiled calls: without evaluation and reading.
-      work: generator updates, discriminator updates, sequences drawn to train with.
+      work: generator updates, discriminator updates, sequences and tokens drawn to train with.
       pending: metrics of a unit not yet finished, name -> [sum, number of calls].
     """
 
@@ -32,7 +32,7 @@ class Progress:
     lines: int = 0
     seconds: float = 0.0
     training_seconds: float = 0.0
-    work: list[int] = dataclasses.field(default_factory=lambda: [0, 0, 0])
+    work: list[int] = dataclasses.field(default_factory=lambda: [0, 0, 0, 0])
     pending: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 

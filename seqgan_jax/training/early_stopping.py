@@ -19,9 +19,10 @@ from seqgan_jax.types import Array, LanguageModel, Params, Samples
 
 
 class Best(NamedTuple):
-    """The best generator so far."""
+    """The best generator so far, and its optimiser."""
 
     generator: Params
+    mle_opt_state: Params
     nll: Array  # scalar, NLL_test, nats per token
     epoch: Array  # scalar int32, 1-based; 0 before the first
     epochs: Array  # scalar int32, epochs seen, the ones that came too late not counted
@@ -34,6 +35,7 @@ def initial_state(method: Method, schedule: ScheduleHParams, key: Array) -> Trai
         return state
     best = Best(
         jax.tree.map(jnp.copy, state.generator),
+        jax.tree.map(jnp.copy, state.mle_opt_state),
         # Of a dtype of its own, not Python's, or the second call is traced anew.
         jnp.full((), jnp.inf, jnp.float32),
         *jnp.zeros((2,), jnp.int32),
@@ -50,8 +52,9 @@ def keep_best(
       state: with `best`.
       heldout: real sequences that are not learnt from, `[R, T]`.
       language_model: the generator.
-      patience: epochs; what comes later than that after the best is not looked at, so that a run
-        beside others that go on keeps the generator that it would alone.
+      patience: epochs, all of them to keep the best of all. What comes later than that after the
+        best is not looked at, so that a run beside others that go on keeps the generator that it
+        would alone.
 
     Returns:
       The state with its `best` brought up to date.
@@ -60,7 +63,7 @@ def keep_best(
     in_time = ~is_over(best, patience)
     nll = negative_log_likelihood(language_model, state.generator, heldout)
     epoch = best.epochs + 1
-    found = Best(state.generator, nll, epoch, epoch)
+    found = Best(state.generator, state.mle_opt_state, nll, epoch, epoch)
     better = in_time & (nll < best.nll)
     kept = jax.tree.map(lambda new, old: jnp.where(better, new, old), found, best)
     kept = kept._replace(epochs=jnp.where(in_time, epoch, best.epochs))
@@ -73,9 +76,10 @@ def is_over(best: Best, patience: int) -> Array:
 
 
 def go_back(state: TrainState) -> TrainState:
-    """The best generator in place of the last, as the rollout policy too; optimisers go on."""
+    """The best generator in place of the last, as the rollout policy too, and its optimiser."""
     return dataclasses.replace(
         state,
         generator=jax.tree.map(jnp.copy, state.best.generator),
         rollout=jax.tree.map(jnp.copy, state.best.generator),
+        mle_opt_state=jax.tree.map(jnp.copy, state.best.mle_opt_state),
     )

@@ -15,10 +15,11 @@ from seqgan_jax.data.ids import IdCodec
 from seqgan_jax.data_hparams import DataSizes, OracleDataHParams
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.method import Method
+from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.bigru import bigru
 from seqgan_jax.models.density import density
 from seqgan_jax.models.discriminator import text_cnn
-from seqgan_jax.models.generator import gru, lstm
+from seqgan_jax.models.generator import gru, lstm, parameter_count
 from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import own_method, real_data
@@ -199,6 +200,17 @@ def _on_oracle(hparams: HParams, data: OracleDataHParams, folder: str) -> Experi
     codec = IdCodec(data.vocab_size)
     models = build_models(hparams, codec, train, folder)
     return Experiment(hparams, hparams.sizes, models, codec, oracle, train, test, ())
+
+
+def described(experiment: Experiment, state: TrainState) -> str:
+    """Method, number of parameters and devices."""
+    judge = f"discriminator {parameter_count(state.discriminator):,}"
+    if not experiment.models.method.uses_discriminator:
+        judge = "no discriminator"
+    return (
+        f"{experiment.hparams.method}, generator {parameter_count(state.generator):,} parameters, "
+        f"{judge}, on {jax.device_count()} x {jax.devices()[0].device_kind}"
+    )
 
 
 def build_oracle(data: OracleDataHParams) -> Oracle:

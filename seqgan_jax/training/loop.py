@@ -18,7 +18,6 @@ import rich.console
 from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.models.generator import parameter_count
 from seqgan_jax.training import (
     early_stopping,
     experiment,
@@ -26,6 +25,7 @@ from seqgan_jax.training import (
     plan,
     real_data,
     seeds,
+    shared_start,
     summary,
     workdir,
     writers,
@@ -35,7 +35,7 @@ from seqgan_jax.training.divergence import check_finite
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.progress import PhaseProgress, ReadingProgress, clock
-from seqgan_jax.training.run_folder import RunFolder, common_checkpoint
+from seqgan_jax.training.run_folder import RunFolder, restored
 from seqgan_jax.types import LabelledBatch
 
 _CURVE_SECONDS = 30.0  # between two drawings of the learning curve: each takes half a second
@@ -51,6 +51,8 @@ class Trainer:
         rounding, and for early stopping, which waits for the last of them; they are trained, and
         resumed, together.
       console: where progress is shown.
+      starts: folders of runs of the same seeds, trained together as these are, whose pre-training
+        would be these runs' own to the bit: where nothing has been trained yet, it is taken over.
 
     Raises:
       ConfigError: a folder belongs to another config, or the oracle cannot be read; by `run`, of
@@ -60,12 +62,16 @@ class Trainer:
     """
 
     def __init__(
-        self, hparams: HParams, folders: str | Sequence[str], console: rich.console.Console
+        self,
+        hparams: HParams,
+        folders: str | Sequence[str],
+        console: rich.console.Console,
+        starts: Sequence[str] = (),
     ) -> None:
         self._begun = time.monotonic()
         names = [folders] if isinstance(folders, str) else list(folders)
         seeded = [dataclasses.replace(hparams, seed=hparams.seed + i) for i in range(len(names))]
-        self._console, self._name = console, names[0]
+        self._console, self._name, self._starts = console, names[0], starts
         for name, each in zip(names, seeded, strict=True):
             workdir.check(name, each)
         self._experiment = self._read_data(seeded[0])
@@ -116,11 +122,14 @@ class Trainer:
                 self._console.print(summary.table(writers.read_metrics(run.folder)))
                 run.close()
             return
-        self._earlier_seconds = self._runs[0].progress.seconds
         self._saved_at = time.monotonic()
         try:
-            for run, state in zip(self._runs, self._states(), strict=True):
-                run.begin(int(state.step))
+            if self._calls == 0 and self._starts:
+                self._take_over()
+            else:
+                for run, state in zip(self._runs, self._states(), strict=True):
+                    run.begin(int(state.step))
+            self._earlier_seconds = self._runs[0].progress.seconds
             self._run_phases()
         finally:
             for run in self._runs:
@@ -134,15 +143,14 @@ class Trainer:
                 early_stopping.initial_state, self._experiment.models.method, self._schedule
             )
         )
-        calls = common_checkpoint(self._runs)
-        states = []
-        for run in self._runs:
-            key = jax.random.key(run.seed)
-            if calls:
-                states.append(run.restore(jax.eval_shape(initial, key), calls))
-            else:
-                states.append(initial(key))
+        self._state = seeds.stacked(restored(self._runs, initial))
+
+    def _take_over(self) -> None:
+        """The start of other runs in place of these runs' own pre-training."""
+        states = shared_start.take_over(self._runs, self._states(), self._starts)
         self._state = seeds.stacked(states)
+        listed = ", ".join(self._starts)
+        self._tell(f"begins with the pre-training of {listed}, which would be its own")
 
     def _states(self) -> list[TrainState]:
         """The state of each run."""
@@ -161,15 +169,8 @@ class Trainer:
 
     def _introduce(self) -> None:
         self._evaluator = Evaluator(self._experiment)
-        state, device = self._states()[0], jax.devices()[0]
         several = f", {len(self._runs)} seeds side by side" if len(self._runs) > 1 else ""
-        judge = f"discriminator {parameter_count(state.discriminator):,}"
-        if not self._experiment.models.method.uses_discriminator:
-            judge = "no discriminator"
-        self._tell(
-            f"{self._hparams.method}, generator {parameter_count(state.generator):,} parameters, "
-            f"{judge}, on {jax.device_count()} x {device.device_kind}{several}"
-        )
+        self._tell(experiment.described(self._experiment, self._states()[0]) + several)
         if self._calls:
             self._console.print(
                 f"resuming after {self._calls} of {len(self._plan)} calls, "
@@ -229,15 +230,14 @@ class Trainer:
             self._state = self._compiled["end_round"](self._state)
         sizes = self._experiment.sizes
         work = plan.work_of(
-            call, self._schedule, sizes.length, sizes.num_train,
-            self._experiment.models.method.drawn,
-        )  # fmt: skip
+            call, self._schedule, sizes.length, sizes.num_train, self._experiment.models.method
+        )
         for run, values in zip(self._runs, of_each, strict=True):
             check_finite(call, run.folder, values)
         for run, values in zip(self._runs, of_each, strict=True):
             run.add({**values, "work_seconds": seconds, "work_tokens": work.tokens})
             run.progress.training_seconds += seconds
-            run.progress.work = [a + b for a, b in zip(run.progress.work, work[:3], strict=True)]
+            run.progress.work = [a + b for a, b in zip(run.progress.work, work[:-1], strict=True)]
         return result[2] if len(result) > 2 else None
 
     def _end_unit(

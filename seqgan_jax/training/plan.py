@@ -6,17 +6,14 @@ The number of finished calls is all that a resumed run needs to know of where it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 from seqgan_jax.hparams import ScheduleHParams
-from seqgan_jax.methods.method import Drawn, Method
+from seqgan_jax.methods.method import Method
 
 G_PRETRAIN, D_PRETRAIN, ADVERSARIAL = "g_pretrain", "d_pretrain", "adversarial"
 # What one unit of a phase is called in logs.
 UNITS = {G_PRETRAIN: "epoch", D_PRETRAIN: "d_step", ADVERSARIAL: "round"}
-
-DrawnOf = Callable[[int, int], Drawn]  # (batch_size, length), see Method.drawn
 
 
 class Call(NamedTuple):
@@ -61,7 +58,7 @@ def calls(schedule: ScheduleHParams) -> list[Call]:
 
 
 # The budget in a line of metrics, the first of Work.
-BUDGET = ("generator_updates", "discriminator_updates", "sequences_drawn")
+BUDGET = ("generator_updates", "discriminator_updates", "sequences_drawn", "tokens_drawn")
 
 
 class Work(NamedTuple):
@@ -72,11 +69,12 @@ class Work(NamedTuple):
     # From the generator, completions of Monte Carlo search among them: one of each prefix below T,
     # those of an ended sequence, which are the sequence itself, too.
     sequences_drawn: int
-    tokens: int  # drawn, or, by maximum likelihood, learnt from
+    tokens_drawn: int
+    tokens: int  # drawn, or, by what draws no sequences, learnt from
 
 
 def work_of(
-    call: Call, schedule: ScheduleHParams, length: int, num_train: int, drawn: DrawnOf
+    call: Call, schedule: ScheduleHParams, length: int, num_train: int, method: Method
 ) -> Work:
     """What a call does.
 
@@ -85,14 +83,21 @@ def work_of(
       schedule: of the run.
       length: T.
       num_train: training sequences.
-      drawn: of the method, what a generator step draws.
+      method: says what its steps draw.
     """
+    batch_size = schedule.batch_size
     if call.name == "pretrain_generator_epoch":
-        updates = num_train // schedule.batch_size
-        return Work(updates, 0, 0, updates * schedule.batch_size * length)
+        updates = num_train // batch_size
+        each = method.drawn_to_pretrain(batch_size, length)
+        learnt = updates * batch_size * length
+        return Work(updates, 0, updates * each.sequences, updates * each.tokens, learnt)
     if call.name == "discriminator_epochs":
         updates = schedule.d_epochs * (2 * schedule.d_samples // schedule.d_batch_size)
-        return Work(0, updates, schedule.d_samples, schedule.d_samples * length)
-    sequences, tokens = drawn(schedule.batch_size, length)
-    steps = schedule.g_steps
-    return Work(steps, 0, steps * sequences, steps * (tokens or schedule.batch_size * length))
+        each = method.drawn_to_judge(schedule.d_batch_size, length)
+        sequences = schedule.d_samples + updates * each.sequences
+        tokens = schedule.d_samples * length + updates * each.tokens
+        return Work(0, updates, sequences, tokens, tokens)
+    steps, each = schedule.g_steps, method.drawn(batch_size, length)
+    tokens = steps * each.tokens
+    learnt = tokens if each.sequences else steps * batch_size * length
+    return Work(steps, 0, steps * each.sequences, tokens, learnt)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -12,7 +13,7 @@ from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.training import checkpoint, outputs, own_method, plan, summary, workdir, writers
 from seqgan_jax.training.evaluation import Evaluator
-from seqgan_jax.types import Sequences
+from seqgan_jax.types import Array, Sequences
 
 SAMPLES_FILE = "samples.txt"
 
@@ -87,6 +88,12 @@ class RunFolder:
         )
         self.progress.lines = self._writer.lines
 
+    def replay(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Writes lines that another run has written, as they stand."""
+        for line in lines:
+            self._writer.write(line)
+        self.progress.lines = self._writer.lines
+
     def save(self, state: TrainState, seconds: float) -> None:
         """Writes a checkpoint."""
         self._writer.sync()
@@ -123,6 +130,20 @@ class RunFolder:
         if hasattr(self, "_writer"):
             self._writer.close()
         self._checkpoints.close()
+
+
+def restored(runs: Sequence[RunFolder], initial: Callable[[Array], TrainState]) -> list[TrainState]:
+    """The state of each run at the newest checkpoint that all have, or a fresh one.
+
+    Raises:
+      ConfigError: as of `common_checkpoint`.
+    """
+    calls = common_checkpoint(runs)
+    states = []
+    for run in runs:
+        key = jax.random.key(run.seed)
+        states.append(run.restore(jax.eval_shape(initial, key), calls) if calls else initial(key))
+    return states
 
 
 def common_checkpoint(runs: Sequence[RunFolder]) -> int:

@@ -22,6 +22,7 @@ class Trained(NamedTuple):
 
     outline: experiment.Outline
     state: TrainState
+    progress: checkpoint.Progress
 
 
 def read(folder: str, pretrained: bool = False) -> Trained:
@@ -38,9 +39,9 @@ def read(folder: str, pretrained: bool = False) -> Trained:
     if checkpoints is None or checkpoints.newest() is None:
         raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
     init = functools.partial(initial_state, outline.models.method, outline.hparams.schedule)
-    state, _ = checkpoints.restore(jax.eval_shape(init, jax.random.key(0)))
+    state, progress = checkpoints.restore(jax.eval_shape(init, jax.random.key(0)))
     checkpoints.close()
-    return Trained(outline, state)
+    return Trained(outline, state, progress)
 
 
 def has_pretrained(folder: str) -> bool:
