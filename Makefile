@@ -9,9 +9,11 @@ BIN := .venv/bin
 train: .venv/installed
 	$(BIN)/python bin/train.py --config=$(CONFIG) $(FLAGS)
 
-# The paper's Table 1 and its rivals, under one budget; OUT=FOLDER holds the runs and the report.
+# The paper's Table 1 and its rivals, under one budget, VARIANT=paper for the original code's;
+# OUT=FOLDER holds the runs and the report.
 OUT ?= runs/methods
-COMPARE := bin/compare.py --config=configs/oracle.py:compare --out=$(OUT)
+VARIANT ?= compare
+COMPARE := bin/compare.py --config=configs/oracle.py:$(VARIANT) --out=$(OUT)
 RIVALS := mle,seqgan,reinforce,maligan,rankgan,gumbel_softmax,wgan,wgan_gp
 
 table1: .venv/installed

@@ -89,7 +89,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.training.bleu_order = 3  # pg_bleu: the reward's n, and the share of the
     config.training.bleu_references = 0.4  # training sequences that it is taken against
     # gumbel_softmax: the temperature falls by the factor exp(-fall) an update, from, to; above
-    # some 0.3 the discriminator tells relaxed tokens by their softness, and teaches nothing else
+    # some 0.3 the discriminator tells relaxed tokens by their softness, and teaches nothing else,
+    # so that it begins, and stays, at the least
     config.training.relaxation_temperature = 0.1
     config.training.relaxation_least = 0.1
     config.training.relaxation_fall = 0.01

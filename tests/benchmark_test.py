@@ -231,9 +231,8 @@ def test_resized_changes_what_it_names():
 
 
 def test_seeds_in_one_computation_are_timed_both_ways():
-    rows = list(side_by_side.measure(SMALL, 2, 1))
-    assert [row.name for row in rows] == ["20 MLE steps", "g-step"]
-    assert all(min(row[1:]) > 0 for row in rows)
     made = side_by_side.table(SMALL, 2, 1)
-    assert made.row_count == 2
     assert "2 seeds" in made.title
+    names, *figures = (list(column.cells) for column in made.columns)
+    assert names == ["20 MLE steps", "g-step"]
+    assert all(float(cell) > 0 for cells in figures for cell in cells)

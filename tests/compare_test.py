@@ -15,28 +15,34 @@ from tiny_run import TINY
 from seqgan_jax import hparams as hp
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import TextDataHParams
-from seqgan_jax.reporting import compare, groups, method_table, reading, statistics
+from seqgan_jax.reporting import compare, courses, groups, method_table, reading, statistics
 from seqgan_jax.training import trained
 from seqgan_jax.training.plan import BUDGET
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
-BUDGETS = dict(zip(BUDGET, (30, 40, 1500), strict=True))
+BUDGETS = dict(zip(BUDGET, (30, 40, 1500, 9000), strict=True))
 LIMITS = {"nll_oracle_floor": 3.0, "nll_oracle_ceiling": 9.0}
 
 
-def lines_of(start, end, nll_test=6.5):
+def lines_of(start, end, nll_test=6.5, **judged):
     both = {"entropy": 5.0, "distinct": 0.9, "copied": 0.1, **LIMITS, **BUDGETS, "together": 3}
     return [
         line("g_pretrain", "epoch", 2, 1.0, nll_oracle=start, nll_test=6.0, **both),
         line("adversarial", "round", 2, 12.0, nll_oracle=end, nll_test=nll_test,
-             training_seconds=8.0, **both),
+             training_seconds=8.0, **judged, **both),
     ]  # fmt: skip
 
 
 def swept(*points):
-    """An evaluation that holds the sweep of maximum likelihood, (temperature, test, oracle)."""
-    listed = [{"temperature": t, "metrics": {"nll_test": x, "nll_oracle": y}} for t, x, y in points]
-    sweep = {"x": "nll_test", "y": "nll_oracle", "real": {}, "num_samples": 100,
+    """An evaluation that holds the sweep of maximum likelihood, (temperature, test, oracle).
+
+    Its entropy is 2 below its NLL_oracle.
+    """
+    listed = [
+        {"temperature": t, "metrics": {"nll_test": x, "nll_oracle": y, "entropy": y - 2}}
+        for t, x, y in points
+    ]
+    sweep = {"x": "nll_test", "y": "nll_oracle", "real": {"nll_oracle": 3.0}, "num_samples": 100,
              "curves": [{"name": "MLE", "points": listed}]}  # fmt: skip
     return {"version": 1, "num_samples": 100, "seed": 0, "rows": [], "sweep": sweep}
 
@@ -52,7 +58,8 @@ def compared(tmp_path):
             scores = swept(*CURVE) if method == "mle" else None
             folders.append(
                 write_run(tmp_path / f"{method}-{seed}", seed=seed, method=method,
-                          lines=lines_of(8.0, end, 6.5 if method == "seqgan" else 6.0),
+                          lines=lines_of(8.0, end, 6.5, d_auc_heldout=0.7) if method == "seqgan"
+                          else lines_of(8.0, end, 6.0),
                           scores=scores)
             )  # fmt: skip
     return folders
@@ -76,9 +83,21 @@ def test_welch_by_hand():
     assert statistics.welch([1.0, 1.0], [2.0, 2.0]) is None
 
 
+def grids(folders):
+    """The grids of a part, by their titles; rows as dicts, by their first column."""
+    return {
+        grid.title: [dict(zip(grid.head, row, strict=True)) for row in grid.rows]
+        for grid in method_table.make(made(*folders)[0])
+    }
+
+
+AGAINST = "Against maximum likelihood at another temperature"
+
+
 def test_the_table_by_hand(tmp_path):
-    comparison, budgets = method_table.make(made(*compared(tmp_path))[0])
-    rows = {row[0]: dict(zip(comparison.head, row, strict=True)) for row in comparison.rows}
+    found = grids(compared(tmp_path))
+    assert [*found] == ["Methods", AGAINST, "What each has spent"]
+    rows = {row[""]: row for row in found["Methods"]}
     assert [*rows] == [
         "real data (floor)", "start: MLE, epoch 2", "MLE, continued", "SeqGAN",
         "uniform tokens (ceiling)",
@@ -88,17 +107,50 @@ def test_the_table_by_hand(tmp_path):
     # Of 6, 6.5, 7: standard deviation 0.5, so 4.3027 * 0.5 / sqrt(3).
     assert rows["SeqGAN"]["NLL_oracle ↓"] == "6.500 ± 1.242"
     assert rows["SeqGAN"]["NLL_test ↓"] == "6.500 ± 0.000"
+    assert rows["SeqGAN"]["KL(G || oracle) ↓"] == "1.500 ± 1.242"  # entropy 5
+    assert rows["SeqGAN"]["D's AUC"] == "0.700 ± 0.000"
+    assert rows["MLE, continued"]["D's AUC"] == "-"
     assert rows["MLE, continued"]["NLL_oracle ↓"] == "8.000 ± 0.248"
     assert rows["SeqGAN"]["p, NLL_oracle"] == "-"
     p = statistics.welch([7.9, 8.0, 8.1], [6.0, 6.5, 7.0])
     assert rows["MLE, continued"]["p, NLL_oracle"] == f"{p:.2g}"
-    # At NLL_test 6.5 the curve between (6.4, 7) and (6.8, 6) has 6.75: 0.25 above 6.5 on average.
-    assert rows["SeqGAN"]["swept MLE"] == "6.750 ± 0.000"
-    assert rows["SeqGAN"]["below swept MLE ↑"] == "0.250 ± 1.242"
-    assert rows["MLE, continued"]["below swept MLE ↑"] == "0.000 ± 0.248"
-    assert budgets.rows == [
-        [name, "30", "40", "1,500", "3", "4"] for name in ("MLE, continued", "SeqGAN")
+    assert [[*row.values()] for row in found["What each has spent"]] == [
+        [name, "30", "40", "1,500", "9,000", "3", "4"] for name in ("MLE, continued", "SeqGAN")
     ]
+
+
+def test_against_swept_maximum_likelihood_by_hand(tmp_path):
+    mle, seqgan = grids(compared(tmp_path))[AGAINST]
+    assert (seqgan[""], seqgan["round"]) == ("SeqGAN", "2")
+    # From 8 to 6, 6.5, 7; and from 6 to 6.5.
+    assert seqgan["NLL_oracle, from start ↓"] == "-1.500 ± 1.242"
+    assert seqgan["NLL_test, from start ↓"] == "+0.500 ± 0.000"
+    # At NLL_test 6.5 the curve between (6.4, 7) and (6.8, 6) has 6.75: 0.25 above 6.5 on average.
+    assert seqgan["swept MLE"] == "6.750 ± 0.000"
+    assert seqgan["below swept MLE ↑"] == "+0.250 ± 1.242"
+    # Its KL is 2 there, and SeqGAN's 1, 1.5 and 2.
+    assert seqgan["KL below swept MLE ↑"] == "+0.500 ± 1.242"
+    assert mle["below swept MLE ↑"] == "+0.000 ± 0.248"
+
+
+def test_the_round_that_lies_lowest_has_a_row_of_its_own(tmp_path):
+    both = {"entropy": 5.0, **LIMITS}
+    folders = []
+    for seed in range(2):
+        # Round 1 is 0.2 above the curve, round 2 by 0.5 + seed below it, round 3 by 0.1.
+        rounds = [(6.4, 7.2), (6.8, 5.5 - seed), (6.4, 6.9)]
+        lines = [line("g_pretrain", "epoch", 2, 1.0, nll_oracle=8, nll_test=6.0, **both)] + [
+            line("adversarial", "round", n, n + 1.0, nll_oracle=y, nll_test=x, **both)
+            for n, (x, y) in enumerate(rounds, 1)
+        ]
+        folders += [
+            write_run(tmp_path / f"{method}-{seed}", seed=seed, method=method, lines=lines,
+                      scores=swept(*CURVE))
+            for method in ("mle", "seqgan")
+        ]  # fmt: skip
+    last, best = grids(folders)[AGAINST][2:]
+    assert (last["round"], last["below swept MLE ↑"][:6]) == ("3", "+0.100")
+    assert (best["round"], best["below swept MLE ↑"][:6]) == ("2", "+1.000")
 
 
 @pytest.mark.parametrize(
@@ -109,24 +161,22 @@ def test_what_no_temperature_reaches_is_said(tmp_path, nll_test, words):
         write_run(tmp_path / "mle-0", method="mle", lines=lines_of(8, 8), scores=swept(*CURVE)),
         write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6, nll_test)),
     ]
-    comparison = method_table.make(made(*folders)[0])[0]
-    assert comparison.rows[-2][0] == "seqgan-0: SeqGAN"
-    assert comparison.rows[-2][-4:-2] == [words, "2.000" if words == "8.000" else "-"]
+    row = grids(folders)[AGAINST][-1]
+    assert row[""] == "seqgan-0: SeqGAN"
+    assert row["swept MLE"] == words
+    assert row["below swept MLE ↑"] == ("+2.000" if words == "8.000" else "-")
 
 
 def test_seeds_without_a_sweep_are_left_out_and_counted(tmp_path):
     folders = compared(tmp_path)
     (tmp_path / "mle-1" / "evaluation.json").unlink()
-    comparison = method_table.make(made(*folders)[0])[0]
-    assert comparison.rows[-2][-4:-2] == ["not swept (1 of 3)", "-"]
+    row = grids(folders)[AGAINST][-1]
+    assert (row["swept MLE"], row["below swept MLE ↑"]) == ("not swept (1 of 3)", "-")
 
 
 def test_a_start_of_fewer_seeds_is_one_of_more(tmp_path):
-    folders = compared(tmp_path)[:-1]
-    comparison = method_table.make(made(*folders)[0])[0]
-    starts = [row for row in comparison.rows if row[0].startswith("start")]
-    assert [row[1] for row in starts] == ["3"]
-    assert starts[0][-4:-2] == ["", ""]
+    rows = grids(compared(tmp_path)[:-1])["Methods"]
+    assert [row["runs"] for row in rows if row[""].startswith("start")] == ["3"]
 
 
 def test_a_sweep_of_another_pretraining_is_not_held_against_a_run(tmp_path):
@@ -135,8 +185,44 @@ def test_a_sweep_of_another_pretraining_is_not_held_against_a_run(tmp_path):
                   training=hp.TrainingHParams(mle_learning_rate=0.5)),
         write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6)),
     ]  # fmt: skip
-    comparison = method_table.make(made(*folders)[0])[0]
-    assert comparison.rows[-2][-4:-2] == ["not swept", "-"]
+    row = grids(folders)[AGAINST][-1]
+    assert (row["swept MLE"], row["below swept MLE ↑"]) == ("not swept", "-")
+
+
+def test_a_users_own_pretraining_is_not_called_maximum_likelihood(tmp_path):
+    """Nor is its sweep held against others, however its curve is called."""
+    own = lines_of(7, 7)
+    own[0]["nll_test"] = 5.5
+    folders = [
+        write_run(tmp_path / "own-0", method="own.py", lines=own, scores=swept(*CURVE)),
+        write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6)),
+    ]
+    found = grids(folders)
+    starts = [row[""] for row in found["Methods"] if row[""].startswith("start")]
+    assert sorted(starts) == ["start: MLE, epoch 2", "start: own.py, pre-trained, epoch 2"]
+    assert AGAINST not in found
+
+
+def test_a_users_own_method_that_begins_as_ours_has_our_start(tmp_path):
+    folders = [
+        write_run(tmp_path / "own-0", method="own.py", lines=lines_of(8, 7)),
+        write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6)),
+    ]
+    starts = [row[""] for row in grids(folders)["Methods"] if row[""].startswith("start")]
+    assert starts == ["start: MLE, epoch 2"]
+
+
+def test_methods_are_drawn_from_their_start(tmp_path):
+    part = made(*compared(tmp_path))[0]
+    (picture,) = courses.picture(part)
+    assert picture.name == "methods.png"
+    assert picture.png.startswith(b"\x89PNG")
+    assert "Dashed" in picture.caption
+    for path in tmp_path.glob("mle-*"):
+        (path / "evaluation.json").unlink()
+    (unswept,) = courses.picture(made(*(str(p) for p in sorted(tmp_path.iterdir())))[0])
+    assert "Dashed" not in unswept.caption
+    assert courses.picture(made(*(str(p) for p in sorted(tmp_path.glob("mle-*"))))[0]) == []
 
 
 def test_one_method_is_no_comparison(tmp_path):
@@ -146,8 +232,7 @@ def test_one_method_is_no_comparison(tmp_path):
 
 def test_runs_without_budgets_are_compared_all_the_same(tmp_path):
     folders = [write_run(tmp_path / "mle-0", method="mle"), write_run(tmp_path / "seqgan-0")]
-    grids = method_table.make(made(*folders)[0])
-    assert [grid.title for grid in grids] == ["Methods"]
+    assert [*grids(folders)] == ["Methods"]
 
 
 def test_the_report_holds_both_tables(tmp_path):
@@ -162,23 +247,35 @@ def test_the_report_holds_both_tables(tmp_path):
 # The comparison that trains.
 
 METHODS = ["mle", "seqgan"]
+SHORT = dataclasses.replace(
+    TINY,
+    schedule=dataclasses.replace(
+        TINY.schedule, g_pretrain_epochs=2, g_patience=2, d_pretrain_steps=1, rounds=1, g_steps=1,
+        d_steps=1, d_epochs=1,
+    ),
+)  # fmt: skip
 
 
-def compare_run(out, **kept):
-    console = rich.console.Console(file=io.StringIO(), width=200)
-    compare.run(TINY, kept.get("methods", METHODS), 2, str(out), console)
+@pytest.fixture
+def few_temperatures(monkeypatch):
+    monkeypatch.setattr(compare, "_TEMPERATURES", [1.0, 0.5])
+
+
+def compare_run(out, methods=METHODS, number=2):
+    console = rich.console.Console(file=io.StringIO(), width=400)
+    compare.run(SHORT, methods, number, str(out), console)
     return console.file.getvalue()
 
 
-def test_text_too_is_kept_with_every_seed(tmp_path):
+def test_text_too_is_kept_with_every_seed(tmp_path, few_temperatures):
     path = tmp_path / "text.txt"
     path.write_text("".join(f"a b {'c ' * (n % 4)}d{n % 3}\n" for n in range(60)))
     data = TextDataHParams(path=str(path), max_length=8, test_fraction=0.4)
-    hparams = dataclasses.replace(TINY, data=data)
+    hparams = dataclasses.replace(SHORT, data=data)
     console = rich.console.Console(file=io.StringIO(), width=200)
-    compare.run(hparams, ["mle", "pg_bleu"], 2, str(tmp_path / "out"), console)
+    compare.run(hparams, ["mle", "scheduled_sampling"], 2, str(tmp_path / "out"), console)
     path.unlink()  # each folder has what it needs
-    for name in ("mle-0", "mle-1", "pg_bleu-0", "pg_bleu-1"):
+    for name in ("mle-0", "mle-1", "scheduled_sampling-0", "scheduled_sampling-1"):
         assert (
             trained.draw(trained.read(str(tmp_path / "out" / name)), number=3).tokens.shape[0] == 3
         )
@@ -192,8 +289,11 @@ def test_text_too_is_kept_with_every_seed(tmp_path):
     assert 0.0 < float(table.rows[0][2]) <= 1.0
 
 
-def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path):
+def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path, few_temperatures):
     output = compare_run(tmp_path)
+    # SeqGAN pre-trains as maximum likelihood has done before it.
+    start, other = (str(tmp_path / f"mle-{seed}") for seed in (0, 1))
+    assert f"begins with the pre-training of {start}, {other}" in output
     assert "seqgan, 2 of 2" in output
     assert "What each has spent" in output
     names = {f"{method}-{seed}" for method in METHODS for seed in (0, 1)}
@@ -206,13 +306,12 @@ def test_trains_sweeps_and_reports_and_does_nothing_twice(tmp_path):
     assert again.count("this run is finished") == 4
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/metrics.jsonl")}
     # Another method joins those that are there.
-    more = compare_run(tmp_path, methods=[*METHODS, "maligan"])
-    assert "maligan, 3 of 3" in more
-    assert compare_run(tmp_path, methods=["mle"]).count("MaliGAN") > 0  # what is there is shown
-    assert len(reading.read_runs([str(tmp_path / "maligan-0")])[0].lines) == 8
-    # And another seed joins the others.
-    console = rich.console.Console(file=io.StringIO(), width=200)
-    compare.run(TINY, ["mle"], 3, str(tmp_path), console)
+    more = compare_run(tmp_path, [*METHODS, "scheduled_sampling"])
+    assert "scheduled_sampling, 3 of 3" in more
+    assert more.count("begins with") == 0  # it pre-trains otherwise
+    assert len(reading.read_runs([str(tmp_path / "scheduled_sampling-0")])[0].lines) == 3
+    # And another seed joins the others; what is there is shown.
+    assert "scheduled sampling" in compare_run(tmp_path, ["mle"], 3)
     assert json.loads((tmp_path / "mle-2" / "config.json").read_text())["seed"] == 2
     assert (
         before.items()

@@ -15,7 +15,7 @@ from tiny_run import run as run_whole
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.methods.mle import mle
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
-from seqgan_jax.training import early_stopping, trained, writers
+from seqgan_jax.training import early_stopping, seeds, trained, writers
 from seqgan_jax.training.early_stopping import Best, go_back, is_over, keep_best
 from seqgan_jax.training.loop import Trainer
 
@@ -40,35 +40,60 @@ def kept(state, patience=2):
     return keep_best(state, HELDOUT, language_model=toy.TARGET, patience=patience)
 
 
-def test_the_lowest_nll_is_kept_and_epochs_are_counted():
-    flat, right = jnp.zeros((toy.V, toy.V)), toy.TABLE
+def of_run(table, count):
+    """A generator, and its optimiser's moments, known by their value."""
     optimiser = METHOD.init_state(jax.random.key(0)).mle_opt_state
-    start = Best(flat, optimiser, jnp.float32(jnp.inf), jnp.int32(0), jnp.int32(0))
-    state = kept(state_of(flat, start))
+    filled = jax.tree.map(lambda leaf: jnp.full_like(leaf, count), optimiser)
+    return {"generator": table, "mle_opt_state": filled}
+
+
+def test_the_lowest_nll_is_kept_and_epochs_are_counted():
+    flat, right = of_run(jnp.zeros((toy.V, toy.V)), 1), of_run(toy.TABLE, 2)
+    start = Best(**flat, nll=jnp.float32(jnp.inf), epoch=jnp.int32(0), epochs=jnp.int32(0))
+    state = kept(state_of(flat["generator"], start))
     assert float(state.best.nll) == pytest.approx(np.log(toy.V), abs=1e-5)  # uniform tokens
     assert (int(state.best.epoch), int(state.best.epochs)) == (1, 1)
-    state = kept(dataclasses.replace(state, generator=right))
-    assert float(state.best.nll) == pytest.approx(nll_of(right))
-    assert nll_of(right) < np.log(toy.V)
+    state = kept(dataclasses.replace(state, **right))
+    assert float(state.best.nll) == pytest.approx(nll_of(toy.TABLE))
+    assert nll_of(toy.TABLE) < np.log(toy.V)
     assert (int(state.best.epoch), int(state.best.epochs)) == (2, 2)
-    state = kept(dataclasses.replace(state, generator=flat))
-    np.testing.assert_array_equal(state.best.generator, right)
+    state = kept(dataclasses.replace(state, **flat))
+    np.testing.assert_array_equal(state.best.generator, toy.TABLE)
     assert (int(state.best.epoch), int(state.best.epochs)) == (2, 3)
     assert not is_over(state.best, 2)
-    state = kept(dataclasses.replace(state, generator=flat))
+    state = kept(dataclasses.replace(state, **flat))
     assert is_over(state.best, 2)
     back = go_back(state)
-    np.testing.assert_array_equal(back.generator, right)
-    np.testing.assert_array_equal(back.rollout, right)
+    np.testing.assert_array_equal(back.generator, toy.TABLE)
+    np.testing.assert_array_equal(back.rollout, toy.TABLE)
+    for leaf in jax.tree.leaves(back.mle_opt_state):
+        assert (leaf == 2).all()
 
 
 def test_what_comes_after_the_patience_is_not_looked_at():
     """So that a seed beside others that go on ends as it would alone."""
-    flat = jnp.zeros((toy.V, toy.V))
-    over = Best(flat, None, jnp.float32(9.0), jnp.int32(1), jnp.int32(3))
+    flat = of_run(jnp.zeros((toy.V, toy.V)), 1)
+    over = Best(**flat, nll=jnp.float32(9.0), epoch=jnp.int32(1), epochs=jnp.int32(3))
     state = kept(state_of(toy.TABLE, over))
-    for new, old in zip(state.best, over, strict=True):
+    for new, old in zip(jax.tree.leaves(state.best), jax.tree.leaves(over), strict=True):
         np.testing.assert_array_equal(new, old)
+
+
+def test_each_of_several_seeds_keeps_its_own():
+    flat, right = of_run(jnp.zeros((toy.V, toy.V)), 1), of_run(toy.TABLE, 2)
+    start = Best(**flat, nll=jnp.float32(jnp.inf), epoch=jnp.int32(0), epochs=jnp.int32(0))
+
+    def both(*players):
+        # Without a key: nothing is drawn, and two of one key may not stand side by side.
+        state = dataclasses.replace(state_of(toy.TABLE, start), key=jnp.zeros(()))
+        return seeds.stacked([dataclasses.replace(state, **each) for each in players])
+
+    together = seeds.over_seeds(kept, vmapped=True)(both(flat, right))
+    together = dataclasses.replace(both(right, flat), best=together.best)
+    back = jax.vmap(go_back)(seeds.over_seeds(kept, vmapped=True)(together))
+    np.testing.assert_array_equal(back.best.epoch, [2, 1])
+    for table in back.generator:
+        np.testing.assert_array_equal(table, toy.TABLE)
 
 
 def test_without_patience_there_is_no_room_for_a_best():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import enumerated
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 import toy_target as toy
 from tiny_run import TINY, StoppedError, metric_lines, run
 
+from seqgan_jax import hparams as hp
 from seqgan_jax.hparams import METHODS as NAMES
 from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.registry import METHODS
+from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.training import trained
 
 PLAIN = TrainingHParams(
@@ -32,16 +35,27 @@ SHORT = dataclasses.replace(
 )  # fmt: skip
 
 
-# SeqGAN and the controls run in training_test.py; REINFORCE and `wgan` have the states of others.
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("mle", "scheduled_sampling", "pg_bleu"),
-        *("maligan", "rankgan", "gumbel_softmax", "wgan_gp"),
-    ],
-)
+# Maximum likelihood, SeqGAN and the controls run in training_test.py and shared_start_test.py.
+RUNS = {
+    "scheduled_sampling": {},
+    "pg_bleu": {},
+    "reinforce": {
+        "model": hp.ModelHParams(cell="gru", embed_dim=4, hidden_dim=5),
+        "discriminator": hp.DiscriminatorHParams(kind="bigru", embed_dim=4, hidden_dim=3),
+    },
+    "maligan": {},
+    "rankgan": {},
+    "gumbel_softmax": {},
+    "wgan": {},
+    "wgan_gp": {},
+}
+# A state of their own: each method's optimiser, or what it reads from one.
+RESUMED = {"maligan", "gumbel_softmax", "wgan"}
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_methods_run_and_resume_to_the_bit(tmp_path, monkeypatch, name):
-    hparams = dataclasses.replace(SHORT, method=name)
+    hparams = dataclasses.replace(SHORT, method=name, **RUNS[name])
     run(hparams, tmp_path / "whole")
     lines = metric_lines(tmp_path / "whole")
     has_discriminator = name not in WITHOUT_DISCRIMINATOR
@@ -50,14 +64,20 @@ def test_methods_run_and_resume_to_the_bit(tmp_path, monkeypatch, name):
     last = lines[-1]
     assert last["generator_updates"] == 5 + 2
     assert (last["discriminator_updates"] > 0) == has_discriminator
+    state = trained.read(str(tmp_path / "whole")).state
+    if name == "reinforce":
+        assert state.generator["recurrent_kernel"].shape == (5, 3 * 5)
+        assert state.discriminator["forward"]["cell"]["in"]["kernel"].shape == (4, 3)
+    if name not in RESUMED:
+        return
     # In the middle of the first round, where there is a d-step after the g-step.
     with pytest.raises(StoppedError):
-        run(hparams, tmp_path / "killed", 3 if has_discriminator else 2, monkeypatch)
+        run(hparams, tmp_path / "killed", 3, monkeypatch)
     monkeypatch.undo()
     run(hparams, tmp_path / "killed")
     assert metric_lines(tmp_path / "killed") == lines
-    one, other = (trained.read(str(tmp_path / f)).state for f in ("whole", "killed"))
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+    other = trained.read(str(tmp_path / "killed")).state
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(a, b)
 
@@ -93,6 +113,19 @@ def test_controls_go_nowhere(name):
     """Their expected gradient is 0, so that what moves them is noise."""
     before, after = toy.distances(METHODS[name](toy.GENERATOR, toy.CNN, PLAIN))
     assert (after > before - 0.1).all()  # measured: at most 0.02 nearer
+    assert (np.abs(after - before) > 1e-4).all()  # but each has moved
+
+
+@pytest.mark.parametrize("name", ["constant_reward", "random_reward"])
+def test_controls_expect_no_gradient_and_follow_one(name):
+    hparams = TrainingHParams(num_rollouts=1, rollout_chunk=1, g_clip_norm=enumerated.UNCLIPPED)
+    classifier = text_cnn(enumerated.V, 2, ((1, 2),))
+    method = METHODS[name](enumerated.TABLE, classifier, hparams)
+    state = method.init_state(jax.random.key(0))
+    gradients = enumerated.step_gradients(method.generator_step, state, 4, 4000)
+    assert np.linalg.norm(gradients, axis=1).min() > 0.1
+    # 39 components; chance exceeds 4.5 in one of 4,000 such tests.
+    assert enumerated.standard_errors_away(gradients, 0.0) < 4.5
 
 
 # Options of maximum likelihood.

@@ -1,7 +1,8 @@
 """A method of the user's own takes one file: it trains, samples and reports like any other."""
 
 import dataclasses
-import textwrap
+import pathlib
+import re
 
 import pytest
 from tiny_run import TINY, run
@@ -12,41 +13,15 @@ from seqgan_jax.methods.registry import METHODS
 from seqgan_jax.training import own_method, trained, writers
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
-# As the README has it, but for its name.
-OWN = """
-    import functools
-    from seqgan_jax.methods import policy_gradient
-    from seqgan_jax.methods.mle import mle
-
-
-    def share_of_sevens(tokens, mask):
-        return ((tokens == 7) & mask).sum(-1) / mask.sum(-1)
-
-
-    def generator_step(state, batch, *, language_model, hparams):
-        return policy_gradient.searched_step(
-            state, batch, share_of_sevens, language_model=language_model, hparams=hparams
-        )
-
-
-    def sevens(language_model, classifier, hparams, train):
-        assert train is None or train.tokens.shape == (40, 4)
-        return mle(language_model, classifier, hparams)._replace(
-            generator_step=functools.partial(
-                generator_step, language_model=language_model, hparams=hparams
-            ),
-            drawn=policy_gradient.searches(hparams.num_rollouts),
-        )
-
-
-    method = sevens
-"""
+README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+# As the README has it, and by another name too.
+OWN = re.search(r"```python\n(# sevens\.py.*?)```", README, re.DOTALL)[1] + "\nsevens = method\n"
 
 
 @pytest.fixture
 def own_file(tmp_path):
     path = tmp_path / "sevens.py"
-    path.write_text(textwrap.dedent(OWN))
+    path.write_text(OWN)
     return path
 
 

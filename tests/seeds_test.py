@@ -18,7 +18,10 @@ from seqgan_jax.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
 FEW = dataclasses.replace(
-    TINY, schedule=dataclasses.replace(TINY.schedule, g_pretrain_epochs=2, rounds=2)
+    TINY,
+    schedule=dataclasses.replace(
+        TINY.schedule, g_pretrain_epochs=2, d_pretrain_steps=1, rounds=2, d_steps=1
+    ),
 )
 
 
@@ -95,12 +98,14 @@ def test_seeds_differ(together):
 
 
 def test_the_budget_is_counted(together):
-    """2 epochs of 5 batches; 2 d-steps before and 4 in the rounds, of 2 passes of 4 batches."""
+    """2 epochs of 5 batches; a d-step before and 2 in the rounds, of 2 passes of 4 batches."""
     last = metric_lines(together[0][0])[-1]
     assert last["generator_updates"] == 2 * 5 + 2 * 2
-    assert last["discriminator_updates"] == (2 + 4) * 2 * 4
+    assert last["discriminator_updates"] == (1 + 2) * 2 * 4
     # 16 negatives a d-step; a g-step draws 8 sequences and 2 completions of each of 3 prefixes.
-    assert last["sequences_drawn"] == 6 * 16 + 4 * 8 * (1 + 2 * 3)
+    assert last["sequences_drawn"] == 3 * 16 + 4 * 8 * (1 + 2 * 3)
+    # 4 tokens each; a completion draws the 3, 2 or 1 that are missing.
+    assert last["tokens_drawn"] == 3 * 16 * 4 + 4 * 8 * (4 + 2 * (3 + 2 + 1))
 
 
 @pytest.mark.parametrize("stop", [0, 3])

@@ -9,6 +9,7 @@ import pathlib
 import pytest
 
 import seqgan_jax
+from seqgan_jax.methods.registry import METHODS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "seqgan_jax"
@@ -52,7 +53,7 @@ KEPT_IN = {
     "scipy": {"reporting"},
     "mido": {"data/midi.py"},
 }
-MAX_FILE, MAX_FUNCTION = 300, 60
+MAX_FILE, MAX_FUNCTION, MAX_METHOD = 300, 60, 165
 _FILE_CALLS = {"open", "read_text", "write_text", "read_bytes", "write_bytes"}
 
 
@@ -204,3 +205,18 @@ def test_public_functions_and_classes_are_documented(name):
 @pytest.mark.parametrize("path", SOURCES + SCRIPTS + CONFIGS, ids=name_of)
 def test_every_module_says_what_it_is_for(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_method_is_one_short_file(name):
+    path = PACKAGE / "methods" / f"{name}.py"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_METHOD
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if room_of(p) == "training"], ids=name_of)
+def test_the_loop_names_no_method(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert not strings & METHODS.keys()
+    imported = {name.split(".")[-1] for name in imported_modules(ast.unparse(tree))}
+    assert not imported & METHODS.keys()

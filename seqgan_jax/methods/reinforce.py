@@ -1,8 +1,9 @@
 """REINFORCE: one reward for the whole sequence, no search (github.com/suragnair/seqGAN).
 
 The policy gradient of arXiv 1609.05473, Eq. 6, with the plainest action value there is: what the
-finished sequence earned, for each of its tokens (Williams 1992). Its expectation is SeqGAN's; a
-sequence costs T draws instead of N T (T - 1) / 2, and its gradient is noisier.
+finished sequence earned, for each of its tokens (Williams 1992). Its expectation is SeqGAN's where
+the rollout policy is the generator itself; a sequence costs T draws instead of N T (T - 1) / 2, and
+its gradient is noisier.
 """
 
 from __future__ import annotations

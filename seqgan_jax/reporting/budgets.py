@@ -28,10 +28,11 @@ def make(part: Part) -> Grid:
             *(f"{seconds:,.0f}" for seconds in each.values()),
         ])  # fmt: skip
     head = ["", "generator updates", "discriminator updates", "sequences drawn",
-            "training, s", "in all, s"]  # fmt: skip
+            "tokens drawn", "training, s", "in all, s"]  # fmt: skip
     notes = [
-        "Updates, sequences and seconds of one run; of runs trained side by side, its share of the "
-        "seconds. Pre-training and the completions of Monte Carlo search are counted, sequences "
-        "drawn to evaluate are not. Training: inside compiled calls, their compilation included."
+        "Of one run; of runs trained side by side, its share of the seconds. Pre-training and the "
+        "completions of Monte Carlo search are counted, what is drawn to evaluate is not; a start "
+        "that several methods share is counted to each. Training: inside compiled calls, their "
+        "compilation included."
     ]
     return Grid("What each has spent", head, rows, notes)

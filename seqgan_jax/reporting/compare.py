@@ -13,6 +13,7 @@ import rich.table
 
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data.ids import IdCodec
+from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import METHODS, HParams
 from seqgan_jax.reporting import groups, method_table, reading, report, sweep
 from seqgan_jax.reporting.grid import Grid
@@ -61,8 +62,12 @@ def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str)
         folders = [os.path.join(out, f"{name}-{seed}") for seed in seeds]
         for seed, folder in zip(seeds, folders, strict=True):
             workdir.check(folder, dataclasses.replace(mine, seed=seed))
-        # Says what does not fit before hours have passed; the vocabulary is not known yet.
-        experiment.build_models(mine, IdCodec(2))
+        # Says what does not fit before hours have passed. Of real data the vocabulary is not known
+        # yet; ours ask nothing of it, a user's own may.
+        if isinstance(hparams.data, OracleDataHParams):
+            experiment.build_models(mine)
+        elif method in METHODS:
+            experiment.build_models(mine, IdCodec(2))
         found[name] = Entrant(mine, folders)
     return list(found.values())
 

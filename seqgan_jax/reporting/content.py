@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from seqgan_jax.reporting import columns, comparisons, curves, gallery, groups, method_table, table
+from seqgan_jax.reporting import (
+    columns,
+    comparisons,
+    courses,
+    curves,
+    gallery,
+    groups,
+    method_table,
+    table,
+)
 from seqgan_jax.reporting.gallery import Exhibit
 from seqgan_jax.reporting.grid import Grid
 from seqgan_jax.reporting.groups import Group, Part, Spread, spread
@@ -51,6 +60,7 @@ def _section(part: Part, suffix: str) -> Section:
         grids=method_table.make(part),
         pictures=[
             *curves.pictures(part, suffix),
+            *courses.picture(part, suffix),
             *comparisons.quality_diversity(part, suffix),
             *comparisons.lengths(part, suffix),
         ],
