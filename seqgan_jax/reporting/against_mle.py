@@ -33,8 +33,8 @@ class _Gap(NamedTuple):
 
 
 def make(part: Part, starts: Sequence[Entry], ends: Sequence[Entry]) -> Grid | None:
-    """A row a method, at its last round and, where that is another, at its best; before them those
-    starts that are not maximum likelihood's.
+    """A row a method, at its last round and, where another was worth more than none, at its best;
+    before them those starts that are not maximum likelihood's.
 
     None where no curve of maximum likelihood over temperatures is there.
     """
@@ -63,8 +63,8 @@ def make(part: Part, starts: Sequence[Entry], ends: Sequence[Entry]) -> Grid | N
         "KL: KL(G || oracle) in place of NLL_oracle, at the same temperature. NLL_oracle and "
         "NLL_test together can still be fooled, by a generator that mostly says a few likely "
         "things and is broad in the rest; its KL tells.",
-        "A second row is of the round at which the method lies lowest below swept MLE, chosen by "
-        "these very figures, which flatters.",
+        "A second row is of the round at which the method lies lowest below swept MLE, where it "
+        "does at any; chosen by these very figures, it flatters.",
         "Outside the sweep, never so low: at none of the temperatures tried has it so high, or so "
         "low, an NLL_test.",
     ]
@@ -79,13 +79,14 @@ def _rounds(runs: Sequence[Run]) -> dict[int, list[Line]]:
 
 
 def _best(runs: Sequence[Run], rounds: dict[int, list[Line]], curves: _Curves) -> int:
-    """The round of the largest mean gain; the last where there is none to compare."""
+    """The round of the largest mean gain; the last where there is none above 0."""
 
     def gain(number: int) -> float:
         found = _compared(runs, rounds[number], curves)
         return -np.inf if isinstance(found, str) else float(np.mean([gap.gain for gap in found]))
 
-    return max(reversed(rounds), key=gain)
+    best = max(reversed(rounds), key=gain)
+    return best if gain(best) > 0.0 else max(rounds)
 
 
 def _cells(runs: Sequence[Run], lines: Sequence[Line], curves: _Curves) -> list[str]:
