@@ -9,16 +9,28 @@ import sys
 import numpy as np
 import pytest
 import rich.console
+import toy_target as toy
 from report_test import ROOT, line, made, write_run, written
 from tiny_run import TINY
 
 from seqgan_jax import hparams as hp
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import TextDataHParams
-from seqgan_jax.reporting import compare, courses, groups, method_table, reading, statistics
+from seqgan_jax.methods.mle import pretrain_generator_step
+from seqgan_jax.methods.registry import METHODS as METHODS_BY_NAME
+from seqgan_jax.reporting import (
+    compare,
+    courses,
+    groups,
+    method_table,
+    reading,
+    statistics,
+    table,
+)
 from seqgan_jax.training import trained
 from seqgan_jax.training.plan import BUDGET
 
+TRAINING = hp.TrainingHParams(baseline="leave_one_out")
 pytestmark = pytest.mark.usefixtures("compilation_cache")
 BUDGETS = dict(zip(BUDGET, (30, 40, 1500, 9000), strict=True))
 LIMITS = {"nll_oracle_floor": 3.0, "nll_oracle_ceiling": 9.0}
@@ -47,7 +59,7 @@ def swept(*points):
     return {"version": 1, "num_samples": 100, "seed": 0, "rows": [], "sweep": sweep}
 
 
-CURVE = ((1.0, 6.0, 8.0), (0.8, 6.4, 7.0), (0.6, 6.8, 6.0))
+CURVE = ((1.0, 6.0, 8.0), (0.8, 6.4, 7.0), (0.7, 6.5, 6.75), (0.6, 6.8, 6.0))
 
 
 def compared(tmp_path):
@@ -125,12 +137,26 @@ def test_against_swept_maximum_likelihood_by_hand(tmp_path):
     # From 8 to 6, 6.5, 7; and from 6 to 6.5.
     assert seqgan["NLL_oracle, from start ↓"] == "-1.500 ± 1.242"
     assert seqgan["NLL_test, from start ↓"] == "+0.500 ± 0.000"
-    # At NLL_test 6.5 the curve between (6.4, 7) and (6.8, 6) has 6.75: 0.25 above 6.5 on average.
+    # The curve has 6.75 at NLL_test 6.5, of which 6.5 lies 0.25 below on average.
     assert seqgan["swept MLE"] == "6.750 ± 0.000"
     assert seqgan["below swept MLE ↑"] == "+0.250 ± 1.242"
     # Its KL is 2 there, and SeqGAN's 1, 1.5 and 2.
     assert seqgan["KL below swept MLE ↑"] == "+0.500 ± 1.242"
     assert mle["below swept MLE ↑"] == "+0.000 ± 0.248"
+
+
+def test_between_temperatures_no_chord_flatters_a_method(tmp_path):
+    """NLL_test = 6 + x^2 and NLL_oracle = 8 - 2 x, x = log(1 / T): chords lie above the curve."""
+    curve = [(t, 6 + np.log(1 / t) ** 2, 8 - 2 * np.log(1 / t)) for t in (1.0, 0.8, 0.6, 0.4, 0.2)]
+    x = np.log(1 / 0.5)  # at a temperature that was not tried
+    folders = [
+        write_run(tmp_path / "mle-0", method="mle", lines=lines_of(8, 8), scores=swept(*curve)),
+        write_run(tmp_path / "seqgan-0", lines=lines_of(8, 6, 6 + x**2)),
+    ]
+    found = float(grids(folders)[AGAINST][-1]["swept MLE"])
+    chord = np.interp(x**2, [test - 6 for _, test, _ in curve], [y for *_, y in curve])
+    assert found == pytest.approx(8 - 2 * x, abs=0.01)
+    assert chord > 8 - 2 * x + 0.02
 
 
 def test_the_round_that_lies_lowest_has_a_row_of_its_own(tmp_path):
@@ -348,3 +374,36 @@ def test_the_program_names_what_is_wrong(tmp_path):
     assert done.returncode == 2
     assert "seqgam" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# Whose pre-training may be another's.
+
+
+def test_what_pretrains_by_maximum_likelihood_is_called_so():
+    """A start is shared by what it is called."""
+    for name, make in METHODS_BY_NAME.items():
+        step = make(toy.GENERATOR, toy.CNN, TRAINING, toy.real(64)).pretrain_generator_step
+        is_mle = step.func is pretrain_generator_step
+        assert (table.start_name(name) == table.MLE) == is_mle, name
+
+
+def test_starts_are_those_of_other_methods_that_pretrain_alike(tmp_path):
+    for method, seed in (("mle", 0), ("mle", 1), ("scheduled_sampling", 0), ("seqgan", 0)):
+        folder = tmp_path / f"{method}-{seed}"
+        write_run(folder, method=method, seed=seed, lines=lines_of(8, 7))
+        (folder / "pretrained").mkdir()
+    (tmp_path / "mle-1" / "pretrained").rmdir()
+    settings = reading.read_runs([str(tmp_path / "mle-0")])[0].hparams
+
+    def starts(method, *seeds):
+        hparams = dataclasses.replace(settings, method=method, seed=seeds[0])
+        folders = [str(tmp_path / f"{method}-{seed}") for seed in seeds]
+        found = compare._starts(hparams, folders)
+        return [folder.removeprefix(f"{tmp_path}/") for folder in found]
+
+    assert starts("maligan", 0) == ["mle-0"]
+    assert starts("mle", 0) == ["seqgan-0"]  # not itself
+    assert starts("maligan", 0, 1) == []  # mle-1 has kept none
+    assert starts("maligan", 1) == []
+    assert starts("scheduled_sampling", 0) == []
+    assert starts("own.py", 0) == []

@@ -138,6 +138,8 @@ def test_a_sequence_has_one_weight_at_its_real_positions(model):
     np.testing.assert_allclose(metrics["reward_mean"], probability.mean(), rtol=1e-5)
     each = np.broadcast_to(weights[:, None], chosen.shape)[np.asarray(drawn.mask)]
     np.testing.assert_allclose(metrics["advantage_std"], each.std(), rtol=1e-3)
+    effective = ratio.sum() ** 2 / (ratio**2).sum()
+    np.testing.assert_allclose(metrics["effective_samples"], effective, rtol=1e-3)
     fields = {"step", "generator", "g_opt_state", "baseline"}
     assert enumerated.changed_fields(state, after) == fields
 

@@ -2,68 +2,135 @@
 
 import dataclasses
 import io
+import json
 
 import jax
 import numpy as np
 import pytest
 import rich.console
-from tiny_run import TINY, metric_lines, run
+from tiny_run import CLOCKS, TINY, StoppedError
 
-from seqgan_jax.training import trained
+from seqgan_jax.training import trained, writers
 from seqgan_jax.training.loop import Trainer
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
 
-SCHEDULE = dataclasses.replace(TINY.schedule, g_patience=3)
-SEQGAN = dataclasses.replace(TINY, schedule=SCHEDULE)
+# 40 sequences are soon known by heart: the epochs end early, and of each seed at another.
+SEQGAN = dataclasses.replace(
+    TINY,
+    training=dataclasses.replace(TINY.training, mle_learning_rate=0.1),
+    schedule=dataclasses.replace(
+        TINY.schedule, g_pretrain_epochs=60, g_patience=2, d_pretrain_steps=1, rounds=1, d_steps=1
+    ),
+    evaluation=dataclasses.replace(TINY.evaluation, checkpoint_seconds=1e9),
+)
 MLE = dataclasses.replace(SEQGAN, method="mle")
+SEEDS = range(2)
+
+
+def trainer(hparams, folder, starts=()):
+    output = io.StringIO()
+    folders = [str(folder / str(seed)) for seed in SEEDS]
+    console = rich.console.Console(file=output, width=1000)
+    return Trainer(hparams, folders, console, [str(each) for each in starts]), output
+
+
+def trained_in(hparams, folder, starts=()):
+    made, output = trainer(hparams, folder, starts)
+    made.run()
+    return output.getvalue()
 
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """A finished run of maximum likelihood, which pre-trains as SeqGAN does."""
-    folder = tmp_path_factory.mktemp("start") / "mle"
-    run(MLE, folder)
+    """Finished runs of maximum likelihood, which pre-trains as SeqGAN does."""
+    folder = tmp_path_factory.mktemp("start")
+    trained_in(MLE, folder)
+    return [folder / str(seed) for seed in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    trained_in(SEQGAN, folder)
     return folder
 
 
-def begun_at(folder, start):
-    output = io.StringIO()
-    Trainer(SEQGAN, str(folder), rich.console.Console(file=output, width=400), [str(start)]).run()
-    return output.getvalue()
-
-
-def assert_equal_states(one, other, pretrained=False):
-    states = [trained.read(str(folder), pretrained).state for folder in (one, other)]
-    leaves = [
-        jax.tree.leaves(dataclasses.replace(state, key=jax.random.key_data(state.key)))
-        for state in states
+def lines_of(folder):
+    return [
+        {k: v for k, v in line.items() if k not in CLOCKS}
+        for line in writers.read_metrics(str(folder))
     ]
-    assert len(leaves[0]) == len(leaves[1])
-    for a, b in zip(*leaves, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
-def test_it_is_the_run_that_pretrains_itself_to_the_bit(start, tmp_path):
-    alone, beside = tmp_path / "alone", tmp_path / "beside"
-    run(SEQGAN, alone)
-    said = begun_at(beside, start)
-    assert f"begins with the pre-training of {start}" in said
-    assert "g_pretrain" not in said.split("adversarial")[0].replace("pre-training", "")
-    assert metric_lines(beside) == metric_lines(alone)
-    assert_equal_states(alone, beside)
-    assert_equal_states(alone, beside, pretrained=True)
-    assert (beside / "samples.txt").read_text() == (alone / "samples.txt").read_text()
+def assert_same_runs(one, other):
+    for seed in map(str, SEEDS):
+        assert lines_of(one / seed) == lines_of(other / seed)
+        for pretrained in (True, False):
+            states = [trained.read(str(each / seed), pretrained).state for each in (one, other)]
+            bits = [dataclasses.replace(s, key=jax.random.key_data(s.key)) for s in states]
+            jax.tree.map(np.testing.assert_array_equal, *bits)
+        texts = [(each / seed / "samples.txt").read_text() for each in (one, other)]
+        assert texts[0] == texts[1]
 
 
-def test_the_start_is_counted_in_budget_and_seconds(start, tmp_path):
-    begun_at(tmp_path / "run", start)
-    theirs, mine = (trained.read(str(f), pretrained=True) for f in (start, tmp_path / "run"))
-    assert mine.progress.work == theirs.progress.work == [15, 0, 0, 0]
-    assert mine.progress.seconds == theirs.progress.seconds > 0.0
-    assert trained.read(str(tmp_path / "run")).progress.seconds > theirs.progress.seconds
+def test_it_is_the_run_that_pretrains_itself(start, alone, tmp_path):
+    said = trained_in(SEQGAN, tmp_path, start)
+    assert f"begins with the pre-training of {start[0]}, {start[1]}, as its own" in said
+    assert "g_pretrain" not in said
+    assert "resuming" not in said
+    epochs = [line["best_epoch"] for line in map(last_epoch, start)]
+    assert epochs[0] != epochs[1]
+    assert all(last_epoch(folder)["epoch"] < 60 for folder in start)
+    assert_same_runs(alone, tmp_path)
 
 
-def test_a_run_that_has_begun_goes_on_from_where_it_is(start, tmp_path):
-    run(SEQGAN, tmp_path / "run")
-    assert "begins with" not in begun_at(tmp_path / "run", start)
+def last_epoch(folder):
+    return [line for line in lines_of(folder) if line["phase"] == "g_pretrain"][-1]
+
+
+def test_a_kill_before_its_first_checkpoint_changes_nothing(start, alone, tmp_path, monkeypatch):
+    made, _ = trainer(SEQGAN, tmp_path, start)
+
+    def dies(_):
+        raise StoppedError
+
+    monkeypatch.setattr(made, "_run_call", dies)
+    with pytest.raises(StoppedError):
+        made.run()
+    assert "begins with" in trained_in(SEQGAN, tmp_path, start)
+    assert_same_runs(alone, tmp_path)
+    assert "begins with" not in trained_in(SEQGAN, tmp_path, start)  # it is finished
+
+
+def test_the_start_is_counted_in_budget_and_seconds(start, alone, tmp_path):
+    trained_in(SEQGAN, tmp_path, start)
+    mine, theirs = (writers.read_metrics(str(each)) for each in (tmp_path / "0", start[0]))
+    ends = [
+        [line for line in lines if line["phase"] == "g_pretrain"][-1] for lines in (mine, theirs)
+    ]
+    assert ends[0] == ends[1]
+    assert ends[0]["generator_updates"] == 5 * ends[0]["epoch"]
+    seconds = [line["seconds"] for line in mine]
+    assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize("field", ["seeds", "data", "jax", "device"])
+def test_a_start_of_another_origin_is_not_taken(start, alone, tmp_path, monkeypatch, field):
+    """Other seeds beside it, other data in a file of the same name, another machine."""
+    made, output = trainer(SEQGAN, tmp_path, start)
+    monkeypatch.setattr(made, "_run_phases", lambda: (_ for _ in ()).throw(StoppedError))
+    read = trained.read
+
+    def of_another(folder, pretrained=False):
+        found = read(folder, pretrained)
+        assert set(found.progress.origin) == {"seeds", "data", "jax", "device"}
+        assert found.progress.origin["seeds"] == [*SEEDS]
+        changed = json.loads(json.dumps(found.progress.origin)) | {field: "another"}
+        return found._replace(progress=dataclasses.replace(found.progress, origin=changed))
+
+    monkeypatch.setattr(trained, "read", of_another)
+    with pytest.raises(StoppedError):
+        made.run()
+    assert "begins with" not in output.getvalue()
+    assert lines_of(tmp_path / "0") == []

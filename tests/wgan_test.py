@@ -1,6 +1,7 @@
 """WGAN and WGAN-GP: losses and penalty by hand for a linear critic, the clip box, and learning.
 
-A gradient is read from Adam's first moment: after one step from zero it is (1 - b1) * gradient.
+A gradient is read from the optimiser's moment: after one step from zero, of WGAN-GP's Adam
+(1 - b1) * gradient, of WGAN's RMSProp a tenth of its square.
 """
 
 import dataclasses

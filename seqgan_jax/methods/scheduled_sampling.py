@@ -37,7 +37,7 @@ def true_rate(updates: Array, hparams: TrainingHParams) -> Array:
     max(l, k / (k + exp(i / k))), k = 1 / f. A fall of 0 leaves all at 1.
 
     Args:
-      updates: i, the updates by maximum likelihood so far. Scalar, an integer.
+      updates: i, the updates by maximum likelihood that led to this generator. Scalar, an integer.
       hparams: `sampling_schedule`, `sampling_fall` and `sampling_least`.
 
     Returns:
@@ -104,7 +104,8 @@ def step(
     """One step of maximum likelihood of the true tokens given mixed inputs.
 
     Args:
-      state: the training state; its optimiser's count of updates sets the rate.
+      state: the training state; its optimiser's count of updates sets the rate, and goes back with
+        the generator where early stopping does.
       batch: real sequences, tokens and mask `[B, T]`.
       language_model: the generator.
       hparams: the schedule, and the optimiser's settings.

@@ -31,7 +31,7 @@ from seqgan_jax.types import (
 
 
 def _rmsprop(learning_rate: float) -> optax.GradientTransformation:
-    """Without momentum, which the source found to make it unstable."""
+    """Without momentum, which the source found to make it unstable; unbiased from the start."""
     # A clipped critic's slopes are far below the root of optax's eps, which would damp them away.
     return optax.rmsprop(learning_rate, eps_in_sqrt=False, bias_correction=True)
 
@@ -42,7 +42,7 @@ def d_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
 
 
 def g_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
-    """The generator's: like the critic's."""
+    """The generator's, which must not run away from its critic: like that one's."""
     clip = optax.clip_by_global_norm(hparams.g_clip_norm)
     return optax.chain(clip, _rmsprop(hparams.critic_g_learning_rate))
 

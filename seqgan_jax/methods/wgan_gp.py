@@ -81,7 +81,7 @@ def d_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
 
 
 def g_optimizer(hparams: TrainingHParams) -> optax.GradientTransformation:
-    """The generator's: like the critic's."""
+    """The generator's, which must not run away from its critic: like that one's."""
     clip = optax.clip_by_global_norm(hparams.g_clip_norm)
     return optax.chain(clip, optax.adam(hparams.critic_g_learning_rate, b1=0.5, b2=0.9))
 

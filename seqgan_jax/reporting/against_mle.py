@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.interpolate
 
 from seqgan_jax.reporting.entries import Entry, start_of
 from seqgan_jax.reporting.grid import ABSENT, Grid, mean_cell
@@ -20,6 +21,7 @@ from seqgan_jax.reporting.table import MLE, evaluated, start_name
 from seqgan_jax.training.plan import ADVERSARIAL
 
 _TOLERANCE = 1e-3  # nats per token
+_FINE = 1000  # temperatures between those tried, to interpolate at
 _Key = tuple[int, str]  # a seed, and all else that pre-training depends on
 _Curves = dict[_Key, list[Metrics]]
 
@@ -58,8 +60,8 @@ def make(part: Part, starts: Sequence[Entry], ends: Sequence[Entry]) -> Grid | N
         "From start: the difference from the same run's generator before the rounds, its mean ± "
         "half of its 95 % interval over runs. Swept MLE: the NLL_oracle of the same seed's "
         "generator of maximum likelihood, drawn at the temperature that gives it the run's "
-        "NLL_test (interpolated). A method is worth its training where it lies below that; a "
-        "negative difference says that sharpening alone does better.",
+        "NLL_test, the lower one of two (interpolated). A method is worth its training where it "
+        "lies below that; a negative difference says that sharpening alone does better.",
         "KL: KL(G || oracle) in place of NLL_oracle, at the same temperature. NLL_oracle and "
         "NLL_test together can still be fooled, by a generator that mostly says a few likely "
         "things and is broad in the rest; its KL tells.",
@@ -152,10 +154,24 @@ def _swept(part: Part) -> _Curves:
         for run in group.runs:
             sweep = run.evaluation.sweep if run.evaluation is not None else None
             if sweep is not None and MLE in sweep.curves and "nll_oracle" in sweep.real:
-                # Of two places of one NLL_test, that of lower NLL_oracle is to be met first.
-                points = sorted(sweep.curves[MLE], key=lambda point: point.temperature)
-                curve = [
-                    {**each.metrics, "reverse_kl": reverse_kl(each.metrics)} for each in points
-                ]
-                found.setdefault(_pretraining(run), curve)
+                found.setdefault(_pretraining(run), _smooth(sweep.curves[MLE]))
     return found
+
+
+def _smooth(points: Sequence[Point]) -> list[Metrics]:
+    """A curve over temperatures, the sharpest first, each metric smooth in the log of these.
+
+    NLL_oracle is convex in NLL_test: chords between few points would lie above it, and flatter
+    what is compared with them. Of two places of one NLL_test, the sharper is met first.
+    """
+    points = sorted(points, key=lambda point: point.temperature)
+    metrics = [{**point.metrics, "reverse_kl": reverse_kl(point.metrics)} for point in points]
+    if len(points) < 2:
+        return metrics
+    at = np.log([point.temperature for point in points])
+    between = np.union1d(at, np.linspace(at[0], at[-1], _FINE))
+    smooth = {
+        key: scipy.interpolate.PchipInterpolator(at, [each[key] for each in metrics])(between)
+        for key in ("nll_test", "nll_oracle", "reverse_kl")
+    }
+    return [{key: float(smooth[key][i]) for key in smooth} for i in range(len(between))]

@@ -18,7 +18,7 @@ from seqgan_jax.hparams import METHODS, HParams
 from seqgan_jax.reporting import groups, method_table, reading, report, sweep
 from seqgan_jax.reporting.grid import Grid
 from seqgan_jax.reporting.table import MLE, start_name
-from seqgan_jax.training import experiment, trained, workdir, writers
+from seqgan_jax.training import experiment, trained, workdir
 from seqgan_jax.training.loop import Trainer
 
 REPORT_FOLDER = "report"
@@ -136,7 +136,7 @@ def _train(entrant: Entrant, console: rich.console.Console) -> None:
 
 
 def _starts(hparams: HParams, folders: Sequence[str]) -> list[str]:
-    """Finished runs beside these whose pre-training would be theirs to the bit; or none.
+    """Finished runs beside these that have pre-trained as these would; or none.
 
     What a user's own method does to pre-train is not known, and it does so itself.
     """
@@ -145,9 +145,8 @@ def _starts(hparams: HParams, folders: Sequence[str]) -> list[str]:
     found: dict[str, dict[int, str]] = {}
     for folder in _comparable(hparams, os.path.dirname(folders[0])):
         theirs = workdir.read_hparams(folder)
-        together = writers.read_metrics(folder)[0].get("together", 1) == len(folders)
-        alike = start_name(theirs.method) == start_name(hparams.method)
-        if alike and together and trained.has_pretrained(folder):
+        alike = theirs.method in METHODS and start_name(theirs.method) == start_name(hparams.method)
+        if alike and folder not in folders and trained.has_pretrained(folder):
             found.setdefault(theirs.method, {})[theirs.seed] = folder
     seeds = range(hparams.seed, hparams.seed + len(folders))
     for by_seed in found.values():
@@ -166,8 +165,12 @@ def _reference(everything: Sequence[Entrant]) -> Entrant | None:
 
 
 def _is_swept(folder: str) -> bool:
+    """Whether it has been at every temperature; a user may have swept it at fewer."""
     evaluation = reading.read_runs([folder])[0].evaluation
-    return evaluation is not None and evaluation.sweep is not None
+    if evaluation is None or evaluation.sweep is None:
+        return False
+    points = evaluation.sweep.curves.get(MLE, [])
+    return {point.temperature for point in points} >= set(_TEMPERATURES)
 
 
 def on_terminal(grid: Grid) -> rich.table.Table:

@@ -70,7 +70,7 @@ def picture(part: Part, suffix: str = "") -> list[Picture]:
 def _of(group: Group) -> _Course | None:
     found = [together(group, key) for key in _KEYS]
     places = [place for place in found[0] if place >= 0 and all(place in each for each in found)]
-    if len(places) < 2:
+    if len(places) < 2 or places[0] != 0:  # without pre-training there is no start to draw from
         return None
     test, oracle, entropy = (np.array([each[place].mean for place in places]) for each in found)
     return _Course(group_label(group), test, oracle, oracle - entropy, [])

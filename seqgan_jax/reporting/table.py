@@ -101,7 +101,7 @@ def group_label(group: Group) -> str:
 
 
 def start_name(method: str) -> str:
-    """What a method's generator is called before the rounds; a user's own may pre-train anyhow."""
+    """What a method's generator is called before the rounds; a user's own may do it in its way."""
     return _STARTS.get(method, MLE) if method in METHODS else f"{method}, pre-trained"
 
 

@@ -25,6 +25,7 @@ class Progress:
       seconds: time spent so far, over all sittings.
       training_seconds: of these, inside compiled calls: without evaluation and reading.
       work: generator updates, discriminator updates, sequences and tokens drawn to train with.
+      origin: what pre-training depends on, see `shared_start`; empty where that has changed.
       pending: metrics of a unit not yet finished, name -> [sum, number of calls].
     """
 
@@ -33,6 +34,7 @@ class Progress:
     seconds: float = 0.0
     training_seconds: float = 0.0
     work: list[int] = dataclasses.field(default_factory=lambda: [0, 0, 0, 0])
+    origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     pending: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 

@@ -51,8 +51,8 @@ class Trainer:
         rounding, and for early stopping, which waits for the last of them; they are trained, and
         resumed, together.
       console: where progress is shown.
-      starts: folders of runs of the same seeds, trained together as these are, whose pre-training
-        would be these runs' own to the bit: where nothing has been trained yet, it is taken over.
+      starts: folders of runs of the same seeds, settings and way to pre-train: where nothing has
+        been trained yet, their pre-training is taken over if it would be these runs' own.
 
     Raises:
       ConfigError: a folder belongs to another config, or the oracle cannot be read; by `run`, of
@@ -124,9 +124,7 @@ class Trainer:
             return
         self._saved_at = time.monotonic()
         try:
-            if self._calls == 0 and self._starts:
-                self._take_over()
-            else:
+            if not self._take_over():
                 for run, state in zip(self._runs, self._states(), strict=True):
                     run.begin(int(state.step))
             self._earlier_seconds = self._runs[0].progress.seconds
@@ -144,13 +142,22 @@ class Trainer:
             )
         )
         self._state = seeds.stacked(restored(self._runs, initial))
+        shared_start.note(self._runs, shared_start.origin(self._experiment, self._runs))
+        if self._calls:
+            self._tell(
+                f"resuming after {self._calls} of {len(self._plan)} calls, "
+                f"{clock(self._runs[0].progress.seconds)} spent so far"
+            )
 
-    def _take_over(self) -> None:
-        """The start of other runs in place of these runs' own pre-training."""
+    def _take_over(self) -> bool:
+        """The start of other runs in place of their own pre-training, where it is the same."""
+        if self._calls or not self._starts:
+            return False
         states = shared_start.take_over(self._runs, self._states(), self._starts)
-        self._state = seeds.stacked(states)
-        listed = ", ".join(self._starts)
-        self._tell(f"begins with the pre-training of {listed}, which would be its own")
+        if states is not None:
+            self._state = seeds.stacked(states)
+            self._tell(f"begins with the pre-training of {', '.join(self._starts)}, as its own")
+        return states is not None
 
     def _states(self) -> list[TrainState]:
         """The state of each run."""
@@ -171,12 +178,6 @@ class Trainer:
         self._evaluator = Evaluator(self._experiment)
         several = f", {len(self._runs)} seeds side by side" if len(self._runs) > 1 else ""
         self._tell(experiment.described(self._experiment, self._states()[0]) + several)
-        if self._calls:
-            self._console.print(
-                f"resuming after {self._calls} of {len(self._plan)} calls, "
-                f"{clock(self._runs[0].progress.seconds)} spent so far",
-                highlight=False,
-            )
 
     def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
         total = plan.phase_lengths(self._schedule)[phase]
@@ -267,7 +268,7 @@ class Trainer:
             run.write(call.phase, call.unit, int(state.step), self._seconds(), metrics)
             lines.append(metrics)
             if call.phase == plan.G_PRETRAIN and is_last:
-                run.save_pretrained(state)
+                run.save_pretrained(state, self._seconds())
         mean = {name: float(np.mean([line[name] for line in lines])) for name in lines[0]}
         progress.line(mean, due)
         if call.phase == plan.G_PRETRAIN and is_last:

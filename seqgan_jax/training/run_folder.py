@@ -100,12 +100,13 @@ class RunFolder:
         self.progress.seconds = seconds
         self._checkpoints.save(state, self.progress)
 
-    def save_pretrained(self, state: TrainState) -> None:
+    def save_pretrained(self, state: TrainState, seconds: float) -> None:
         """Keeps the generator of maximum likelihood: the other one, by which methods are judged."""
         path = os.path.join(self.folder, checkpoint.PRETRAINED_FOLDER)
         pretrained = checkpoint.Checkpoints(path, 1)
-        if pretrained.newest() is None:
-            pretrained.save(state, self.progress)
+        pretrained.drop_after(0)  # of an attempt that was killed before its next checkpoint
+        self.progress.seconds = seconds
+        pretrained.save(state, self.progress)
         pretrained.close()
 
     def draw_curve(self) -> None:
