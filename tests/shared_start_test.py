@@ -22,7 +22,7 @@ SEQGAN = dataclasses.replace(
     schedule=dataclasses.replace(
         TINY.schedule, g_pretrain_epochs=60, g_patience=2, d_pretrain_steps=1, rounds=1, d_steps=1
     ),
-    evaluation=dataclasses.replace(TINY.evaluation, checkpoint_seconds=1e9),
+    evaluation=dataclasses.replace(TINY.evaluation, checkpoint_seconds=1e9, eval_every=50),
 )
 MLE = dataclasses.replace(SEQGAN, method="mle")
 SEEDS = range(2)
