@@ -13,9 +13,10 @@ from seqgan_jax.reporting.statistics import welch
 
 _ON_ORACLE = ("nll_oracle", "nll_test")  # what is tested
 _ON_REAL = ("bleu_4", "self_bleu_4")
-_BESIDE = ("entropy", "reverse_kl", "distinct", "d_auc_heldout")
+_BESIDE = ("entropy", "reverse_kl", "distinct", "copied", "d_auc_heldout")
 _TITLES = {  # the others are in COLUMNS
     "distinct": "distinct",
+    "copied": "copied ↓",
     "reverse_kl": "KL(G || oracle) ↓",
     "d_auc_heldout": "D's AUC",
 }
@@ -93,6 +94,11 @@ def _notes(part: Part, keys: Sequence[str], *, is_tested: bool) -> list[str]:
         )
     if "reverse_kl" in keys:
         notes.append("KL(G || oracle) is NLL_oracle less entropy; 0 is a perfect generator's.")
+    if "copied" in keys:
+        notes.append(
+            "Copied: the share of the samples' 8-grams (of short sequences, of half their length) "
+            "that stand in the training data."
+        )
     if "d_auc_heldout" in keys:
         notes.append(
             "D's AUC: of the discriminator on held-out real sequences and fresh samples; at 0.5 it "
