@@ -420,6 +420,7 @@ def test_the_paper_variant_is_the_paper():
             "relaxation_least": 0.1,
             "relaxation_fall": 0.01,
             "straight_through": False,
+            "critic_g_learning_rate": 0.001,  # the source's 5e-5 is for 10^5 updates
             "d_weight_clip": 0.01,  # arXiv 1701.07875
             "gradient_penalty": 10.0,  # arXiv 1704.00028
             "rank_sharpness": 10.0,

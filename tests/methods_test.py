@@ -35,9 +35,8 @@ SHORT = dataclasses.replace(
 )  # fmt: skip
 
 
-# Maximum likelihood, SeqGAN and the controls run in training_test.py and shared_start_test.py.
+# The others run in training_test.py, shared_start_test.py and compare_test.py.
 RUNS = {
-    "scheduled_sampling": {},
     "pg_bleu": {},
     "reinforce": {
         "model": hp.ModelHParams(cell="gru", embed_dim=4, hidden_dim=5),
@@ -50,7 +49,7 @@ RUNS = {
     "wgan_gp": {},
 }
 # A state of their own: each method's optimiser, or what it reads from one.
-RESUMED = {"maligan", "gumbel_softmax", "wgan"}
+RESUMED = {"gumbel_softmax", "wgan"}
 
 
 @pytest.mark.parametrize("name", RUNS)
