@@ -279,6 +279,7 @@ SHORT = dataclasses.replace(
         TINY.schedule, g_pretrain_epochs=2, g_patience=2, d_pretrain_steps=1, rounds=1, g_steps=1,
         d_steps=1, d_epochs=1,
     ),
+    evaluation=dataclasses.replace(TINY.evaluation, checkpoint_seconds=1e9),
 )  # fmt: skip
 
 
