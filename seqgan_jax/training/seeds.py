@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqgan_jax.types import Metrics
+from seqgan_jax.types import Array, Metrics
 
 
 def stacked(trees: Sequence[Any]) -> Any:
@@ -24,15 +24,29 @@ def split(tree: Any, number: int) -> list[Any]:
     """The inverse of `stacked`, of so many trees."""
     if number == 1:
         return [tree]
+    leaves, structure = jax.tree.flatten(tree)
+    # Keys by their bits: to take a key out of an array of keys counts as a use of it.
+    kinds = [jax.random.key_impl(leaf) if _is_key(leaf) else None for leaf in leaves]
+    bits = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in leaves]
+    return [
+        jax.tree.unflatten(
+            structure,
+            [
+                leaf if kind is None else jax.random.wrap_key_data(leaf, impl=kind)
+                for leaf, kind in zip(part, kinds, strict=True)
+            ],
+        )
+        for part in _parts(bits, number)
+    ]
 
-    def part(leaf: Any, index: int) -> Any:
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            # By its bits: to take a key out of an array of keys counts as a use of it.
-            bits = jax.random.key_data(leaf)[index]
-            return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(leaf))
-        return leaf[index]
 
-    return [jax.tree.map(functools.partial(part, index=index), tree) for index in range(number)]
+@functools.partial(jax.jit, static_argnums=1)  # in one call, where there would be hundreds
+def _parts(leaves: list[Array], number: int) -> list[list[Array]]:
+    return [[leaf[index] for leaf in leaves] for index in range(number)]
+
+
+def _is_key(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
 def over_seeds(call: Callable[..., Any], vmapped: bool | None = None) -> Callable[..., Any]:
