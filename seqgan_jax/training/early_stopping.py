@@ -52,9 +52,9 @@ def keep_best(
       state: with `best`.
       heldout: real sequences that are not learnt from, `[R, T]`.
       language_model: the generator.
-      patience: epochs, all of them to keep the best of all. What comes later than that after the
-        best is not looked at, so that a run beside others that go on keeps the generator that it
-        would alone.
+      patience: epochs; as many as are planned keep the best of them all. What comes later than that
+        after the best is not looked at, so that a run beside others that go on keeps the generator
+        that it would alone.
 
     Returns:
       The state with its `best` brought up to date.

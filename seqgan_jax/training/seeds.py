@@ -55,8 +55,8 @@ def over_seeds(call: Callable[..., Any], vmapped: bool | None = None) -> Callabl
     Args:
       call: `(state, *data) -> result`.
       vmapped: whether the seeds are vectorised, or taken in turn inside the computation. By default
-        they are, but on a CPU: its batched products are slower than as many single ones, and what
-        a condition would have passed over is computed after all (docs/performance.md).
+        they are, but on a CPU, which gains nothing by it, and computes what a condition would have
+        passed over (docs/performance.md).
 
     Returns:
       The call for states with a leading axis of seeds; the data have none. So do its results.
