@@ -22,6 +22,10 @@ DRAWN_TOKENS = 100
 LIKELIHOOD_ROWS = 512
 # Rows taken together where some are behind their sequence's end: blocks of such are passed over.
 LIVE_ROWS = 256
+# Logits that a gradient keeps the exponentials of, 256 MB; of more it takes them again, in blocks.
+GRADIENT_LOGITS = 2**26
+# Logits that a draw holds at a time, where V is so large that DRAWN_ROWS would hold more: 256 MB.
+DRAWN_LOGITS = 2**26
 # Sequences judged at a time: all at once, the unfolded windows took 2.6 times as long (5 GB).
 JUDGED_ROWS = 256
 
@@ -53,6 +57,11 @@ def map_rows(function: Callable[[Inputs], Array], inputs: Inputs, most_rows: int
 
     blocks = jax.lax.map(function, jax.tree.map(split, inputs))
     return blocks.reshape(num_blocks * rows, *blocks.shape[2:])[:num_rows]
+
+
+def drawn_rows(vocab_size: int) -> int:
+    """Rows whose V logits a draw holds at a time."""
+    return max(1, min(DRAWN_ROWS, DRAWN_LOGITS // vocab_size))
 
 
 class LiveBlocks(NamedTuple):

@@ -21,7 +21,7 @@ def layer(scale, seed=0):
 
 def test_logits_are_the_layer_s():
     features, kernel, bias = layer(1.0)
-    logits, shift = shifted_logits(features, linear_output(kernel, bias))
+    logits, shift = shifted_logits(features, *linear_output(kernel, bias))
     np.testing.assert_allclose(logits, features @ kernel + bias, rtol=1e-5, atol=1e-5)
     assert shift.shape == (R,)
 
@@ -29,7 +29,7 @@ def test_logits_are_the_layer_s():
 def test_small_logits_are_not_shifted_and_large_ones_by_their_maximum():
     for scale, shifted in ((1.0, False), (100.0, True)):
         features, kernel, bias = layer(scale)
-        logits, shift = shifted_logits(features, linear_output(kernel, bias))
+        logits, shift = shifted_logits(features, *linear_output(kernel, bias))
         np.testing.assert_array_equal(shift, logits.max(axis=1) if shifted else np.zeros(R))
 
 
@@ -39,7 +39,7 @@ def test_the_bound_holds_for_a_column_parallel_to_the_features():
     kernel[:, 3] = 1.0
     for largest in np.linspace(70.0, 100.0, 31):
         features = np.full((1, H), largest / H, np.float32)
-        logits, shift = shifted_logits(features, linear_output(kernel, np.zeros(V)))
+        logits, shift = shifted_logits(features, *linear_output(kernel, np.zeros(V)))
         total = jnp.exp(logits - shift[:, None]).sum()
         assert np.isfinite(total)
         assert total >= 1.0

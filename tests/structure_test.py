@@ -19,12 +19,13 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 # A room is a file or folder of the package. Downward only:
 # bin -> training -> methods -> search, losses -> models -> hparams, types.
-_GROUND = {"types", "checked", "data_hparams", "hparams", "version", "blocks"}
+_GROUND = {"types", "checked", "data_hparams", "hparams", "version", "blocks", "mesh"}
 MAY_IMPORT = {
     "version": set(),
     "atomic": set(),
     "types": set(),
     "blocks": {"types"},
+    "mesh": {"types"},
     "checked": set(),
     "data_hparams": {"checked"},
     "hparams": {"checked", "data_hparams"},

@@ -17,8 +17,8 @@ from seqgan_jax.methods import policy_gradient
 from seqgan_jax.methods.method import Method, draws_batch, same_state
 from seqgan_jax.methods.seqgan import seqgan
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.search.likelihood_ratio import against_generator
-from seqgan_jax.search.rewards import discriminator_reward
+from seqgan_jax.search.likelihood_ratio import verdict_reward
+from seqgan_jax.search.rewards import scores
 from seqgan_jax.types import Array, LanguageModel, Metrics, Samples, SequenceClassifier
 
 
@@ -67,8 +67,10 @@ def generator_step(
             "schedule.batch_size=1: the weights are relative to their batch; give at least 2"
         )
     drawn = policy_gradient.draw(state, batch, language_model)
-    judge = against_generator(classifier, language_model, state.generator)
-    logits = discriminator_reward(judge, state.discriminator, "logit")(drawn.tokens, drawn.mask)
+    judge = verdict_reward(
+        classifier, state.discriminator, language_model, state.generator, "logit"
+    )
+    logits = scores(judge, drawn.tokens, drawn.mask)
     weights = jnp.broadcast_to(importance_weights(logits)[:, None], drawn.tokens.shape)
     state, metrics = policy_gradient.follow(
         state, drawn, jax.nn.sigmoid(logits), weights,

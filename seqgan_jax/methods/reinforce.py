@@ -17,6 +17,7 @@ from seqgan_jax.methods import policy_gradient
 from seqgan_jax.methods.method import Method, draws_batch, same_state
 from seqgan_jax.methods.seqgan import reward_of, seqgan
 from seqgan_jax.methods.state import TrainState
+from seqgan_jax.search.rewards import scores
 from seqgan_jax.types import LanguageModel, Metrics, Reward, Samples, SequenceClassifier
 
 
@@ -46,7 +47,7 @@ def generator_step(
         state, language_model=language_model, classifier=classifier, hparams=hparams
     )
     drawn = policy_gradient.draw(state, batch, language_model)
-    rewards = reward(drawn.tokens, drawn.mask)
+    rewards = scores(reward, drawn.tokens, drawn.mask)
     values = jnp.broadcast_to(rewards[:, None], drawn.tokens.shape)
     weights = policy_gradient.advantages(state, values, drawn.mask, hparams=hparams)
     return policy_gradient.follow(

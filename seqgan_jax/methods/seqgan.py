@@ -8,8 +8,7 @@ from seqgan_jax.hparams import TrainingHParams
 from seqgan_jax.methods import adversary, mle, policy_gradient
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState, init_state
-from seqgan_jax.search.likelihood_ratio import against_generator, likelihood_ratio_reward
-from seqgan_jax.search.rewards import discriminator_reward
+from seqgan_jax.search.likelihood_ratio import likelihood_ratio_reward, verdict_reward
 from seqgan_jax.types import LanguageModel, Metrics, Reward, Samples, SequenceClassifier
 
 
@@ -27,8 +26,9 @@ def reward_of(
             entropy=hparams.reward_entropy, min_nll=hparams.reward_min_nll,
             per_token=hparams.reward_per_token,
         )  # fmt: skip
-    judge = against_generator(classifier, language_model, state.generator)
-    return discriminator_reward(judge, state.discriminator, hparams.reward)
+    return verdict_reward(
+        classifier, state.discriminator, language_model, state.generator, hparams.reward
+    )
 
 
 def generator_step(

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqgan_jax.blocks import JUDGED_ROWS, map_rows
+from seqgan_jax.search.rewards import judge_rows
 from seqgan_jax.types import Array, Reward, Samples, Sequences
 
 _EPSILON = 0.1  # matches of an order that has none
@@ -51,8 +51,8 @@ def bleu_reward(
       unknown_token: stands for a word, but never for the one that a reference has; or None.
 
     Returns:
-      A reward in [0, 1]. Each call counts n-grams in blocks of `JUDGED_ROWS` sequences, so that
-      memory does not grow with their number. An empty sequence earns 0.
+      A reward in [0, 1]. Each call counts n-grams in blocks of sequences, so that memory
+      does not grow with their number. An empty sequence earns 0.
 
     Raises:
       ValueError: no references, or `max_order` is below 1.
@@ -70,15 +70,13 @@ def bleu_reward(
     reference_lengths = np.unique(is_word.sum(axis=1))
 
     def reward(tokens: Array, mask: Array) -> Array:
-        length = tokens.shape[-1]
-        penalties = _brevity_penalties(length, reference_lengths)
+        penalties = _brevity_penalties(tokens.shape[-1], reference_lengths)
         words = mask if end_token is None else mask & (tokens != end_token)
 
         def judge(rows: Samples) -> Array:
             return _bleu(rows, levels, penalties)
 
-        rows = Samples(tokens.reshape(-1, length), words.reshape(-1, length))
-        return map_rows(judge, rows, JUDGED_ROWS).reshape(tokens.shape[:-1])
+        return judge_rows(judge, tokens, words)
 
     return reward
 

@@ -9,9 +9,10 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
-from seqgan_jax.blocks import JUDGED_ROWS, map_rows
 from seqgan_jax.models.density import density
+from seqgan_jax.search.rewards import discriminator_reward, judge_rows
 from seqgan_jax.types import Array, LanguageModel, Params, Reward, Samples, SequenceClassifier
 
 
@@ -80,7 +81,7 @@ def likelihood_ratio_reward(
 
     own = density(language_model)
 
-    def reward(tokens: Array, mask: Array) -> Array:
+    def reward(discriminator: Params, generator: Params, tokens: Array, mask: Array) -> Array:
         def judge(rows: Samples) -> Array:
             embedded = classifier.embed(discriminator, rows.tokens)
             log_density = classifier.apply(discriminator, embedded, rows.mask, None)
@@ -88,8 +89,36 @@ def likelihood_ratio_reward(
             total = capped - entropy * own.apply(generator, embedded, rows.mask, None)
             return total / rows.mask.sum(axis=1) if per_token else total
 
-        length = tokens.shape[-1]
-        rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))
-        return map_rows(judge, rows, JUDGED_ROWS).reshape(tokens.shape[:-1])
+        return judge_rows(judge, tokens, mask)
 
-    return reward
+    return Partial(reward, discriminator, generator)
+
+
+def verdict_reward(
+    classifier: SequenceClassifier,
+    discriminator: Params,
+    language_model: LanguageModel,
+    generator: Params,
+    logit_map: str = "probability",
+) -> Reward:
+    """`discriminator_reward` of any discriminator; a density is set against the generator first.
+
+    Args:
+      classifier: the discriminator.
+      discriminator: its parameters.
+      language_model: the generator.
+      generator: its parameters.
+      logit_map: a name in `rewards.LOGIT_MAPS`.
+
+    Returns:
+      A reward; dropout is off.
+
+    Raises:
+      ValueError: no such map.
+    """
+
+    def reward(discriminator: Params, generator: Params, tokens: Array, mask: Array) -> Array:
+        judge = against_generator(classifier, language_model, generator)
+        return discriminator_reward(judge, discriminator, logit_map)(tokens, mask)
+
+    return Partial(reward, discriminator, generator)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
-from seqgan_jax.blocks import JUDGED_ROWS, map_rows
+from seqgan_jax.search.rewards import judge_rows
 from seqgan_jax.types import Array, Params, Reward, Samples, SequenceClassifier
 
 # Features, of `(params, tokens [B, T], mask [B, T], dropout_key)`, [B, F].
@@ -123,13 +124,13 @@ def rank_reward(
     rivals = jax.lax.stop_gradient(features(params, compared.tokens, compared.mask, None))
     of_rivals = relevance(rivals, anchors)
 
-    def reward(tokens: Array, mask: Array) -> Array:
+    def reward(
+        params: Params, anchors: Array, of_rivals: Array, tokens: Array, mask: Array
+    ) -> Array:
         def judge(rows: Samples) -> Array:
             of_rows = relevance(features(params, rows.tokens, rows.mask, None), anchors)
             return log_rank(of_rows, of_rivals, sharpness)
 
-        length = tokens.shape[-1]
-        rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))
-        return map_rows(judge, rows, JUDGED_ROWS).reshape(tokens.shape[:-1])
+        return judge_rows(judge, tokens, mask)
 
-    return reward
+    return Partial(reward, params, anchors, of_rivals)

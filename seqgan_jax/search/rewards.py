@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 
 from seqgan_jax.blocks import JUDGED_ROWS, map_rows
+from seqgan_jax.mesh import over_data
 from seqgan_jax.types import Array, Params, Reward, Samples, SequenceClassifier
 
 # Maps of the discriminator's logit l; D = sigmoid(l) is its probability of being real.
@@ -43,17 +45,38 @@ def discriminator_reward(
     if logit_map not in LOGIT_MAPS:
         raise ValueError(f"logit_map={logit_map!r}: must be one of {', '.join(LOGIT_MAPS)}")
 
-    def reward(tokens: Array, mask: Array) -> Array:
-        length = tokens.shape[-1]
-
+    def reward(params: Params, tokens: Array, mask: Array) -> Array:
         def judge(rows: Samples) -> Array:
-            return classifier.apply(params, classifier.embed(params, rows.tokens), rows.mask, None)
+            logits = classifier.apply(
+                params, classifier.embed(params, rows.tokens), rows.mask, None
+            )
+            return LOGIT_MAPS[logit_map](logits)
 
-        rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))
-        logits = map_rows(judge, rows, JUDGED_ROWS)
-        return LOGIT_MAPS[logit_map](logits).reshape(tokens.shape[:-1])
+        return judge_rows(judge, tokens, mask)
 
-    return reward
+    return Partial(reward, params)
+
+
+def judge_rows(judge: Callable[[Samples], Array], tokens: Array, mask: Array) -> Array:
+    """Scores `[...]` of sequences `[..., T]`, judged in blocks of rows `[R, T]`."""
+    length = tokens.shape[-1]
+    rows = Samples(tokens.reshape(-1, length), mask.reshape(-1, length))
+    return map_rows(judge, rows, JUDGED_ROWS).reshape(tokens.shape[:-1])
+
+
+def as_tree(reward: Reward) -> Reward:
+    """The reward as a pytree of the arrays that it is bound to, so that devices can share it."""
+    return reward if isinstance(reward, Partial) else Partial(reward)
+
+
+def scores(reward: Reward, tokens: Array, mask: Array) -> Array:
+    """`reward(tokens, mask)` of sequences `[B, T]`, each device judging its own: `[B]`."""
+
+    def of_rows(reward: Reward, tokens: Array, mask: Array) -> Array:
+        return reward(tokens, mask)
+
+    result: Array = over_data(of_rows, (None, 0, 0))(as_tree(reward), tokens, mask)
+    return result
 
 
 def constant_reward(value: float = 1.0) -> Reward:
@@ -77,7 +100,7 @@ def random_reward(key: Array) -> Reward:
       A reward.
     """
 
-    def reward(tokens: Array, mask: Array) -> Array:
+    def reward(key: Array, tokens: Array, mask: Array) -> Array:
         # A number of each sequence's real tokens, mixed so that all its bits depend on each.
         def mix(number: Array, pair: tuple[Array, Array]) -> tuple[Array, None]:
             token, real = pair
@@ -91,4 +114,4 @@ def random_reward(key: Array) -> Reward:
         )
         return rewards.reshape(tokens.shape[:-1])
 
-    return reward
+    return Partial(reward, key)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqgan_jax.mesh import along_rows, over_data
 from seqgan_jax.models.teacher_forcing import prefix_states, shifted_inputs
+from seqgan_jax.search.rewards import as_tree, scores
 from seqgan_jax.search.sampling import freeze_after_end, next_token
 from seqgan_jax.types import (
     Array,
@@ -110,7 +113,9 @@ def action_values(
     Args:
       language_model: the rollout policy's model, G_beta.
       params: its parameters.
-      reward: scores whole sequences, `(tokens [..., T], mask [..., T]) -> [...]`.
+      reward: scores whole sequences, `(tokens [..., T], mask [..., T]) -> [...]`, each by itself.
+        Over several devices it must not close over traced arrays: bind them by
+        `jax.tree_util.Partial`, as the package's own rewards do.
       tokens: sequences drawn from the generator. `[B, T]` int32.
       key: a random key, consumed.
       num_rollouts: N, completions a prefix.
@@ -132,7 +137,8 @@ def action_values(
         )
     length = tokens.shape[1]
     mask = mask_until_end(tokens, language_model.end_token)
-    finished = reward(tokens, mask)[:, None]
+    reward = as_tree(reward)
+    finished = scores(reward, tokens, mask)[:, None]
     if length == 1:
         return jax.lax.stop_gradient(finished)
     # The state before every position, the token fed there, and whether a draw is still due.
@@ -142,14 +148,39 @@ def action_values(
         mask.T,
     )
 
-    def summed_rewards(chunk_key: Array, rollouts: int) -> Array:
-        completions, weight = _complete(language_model, params, states, tokens, chunk_key, rollouts)
-        values = reward(completions, mask_until_end(completions, language_model.end_token))
-        return jnp.einsum("pk,kb->bp", weight, values, precision="highest")
-
+    summed_rewards = functools.partial(
+        _summed_rewards, language_model, params, reward, states, tokens
+    )
     total = _sum_over_chunks(summed_rewards, key, num_rollouts, min(chunk_size, num_rollouts))
     values = jnp.concatenate([total / num_rollouts, finished], axis=1)
     return jax.lax.stop_gradient(values)
+
+
+def _summed_rewards(
+    language_model: LanguageModel,
+    params: Params,
+    reward: Reward,
+    states: tuple[ModelState, Array, Array],
+    tokens: Array,
+    key: Array,
+    num_rollouts: int,
+) -> Array:
+    """Sums of the rewards of `num_rollouts` completions of each prefix 1..T-1, `[B, T - 1]`.
+
+    Each device completes and judges its own sequences, without a word to the others.
+    """
+    plan = schedule(tokens.shape[1], num_rollouts)
+
+    def of_rows(
+        params: Params, reward: Reward, states: Any, tokens: Array, uniforms: Array
+    ) -> Array:
+        completions = _complete(language_model, params, states, tokens, plan, uniforms)
+        values = reward(completions, mask_until_end(completions, language_model.end_token))
+        return jnp.einsum("pk,kb->bp", plan.weight, values, precision="highest")
+
+    spread = over_data(of_rows, (None, None, 1, 0, 2))
+    values: Array = spread(params, reward, states, tokens, _uniforms(plan, key, tokens.shape[0]))
+    return values
 
 
 def _sum_over_chunks(
@@ -172,27 +203,26 @@ def _sum_over_chunks(
     return total
 
 
+def _uniforms(plan: Schedule, key: Array, batch_size: int) -> Array:
+    """The number that every draw of a chunk inverts, `[T, K, B]`."""
+    numbers = jnp.asarray(plan.draws)
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers.reshape(-1))
+    uniforms = jax.vmap(lambda k: jax.random.uniform(k, (batch_size,)))(keys)
+    return along_rows(uniforms.reshape(*numbers.shape, batch_size), 2)
+
+
 def _complete(
     language_model: LanguageModel,
     params: Params,
     states: tuple[ModelState, Array, Array],
     tokens: Array,
-    key: Array,
-    num_rollouts: int,
-) -> tuple[Array, np.ndarray]:
-    """Completes every prefix `num_rollouts` times.
-
-    Returns:
-      Completions `[2 K, B, T]` and the schedule's weight `[T - 1, 2 K]`.
-    """
+    plan: Schedule,
+    uniforms: Array,
+) -> Array:
+    """Completes every prefix as often as the schedule says; completions `[2 K, B, T]`."""
     batch_size, length = tokens.shape
-    plan = schedule(length, num_rollouts)
     num_slots = len(plan.first)
     second = jnp.asarray(plan.second)
-
-    def uniforms_of(number: Array) -> Array:  # [K] -> [K * B]
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, number)
-        return jax.vmap(lambda k: jax.random.uniform(k, (batch_size,)))(keys).reshape(-1)
 
     def fold(leaf: Array) -> Array:  # [K, B, ...] -> [K * B, ...]
         return leaf.reshape(num_slots * batch_size, *leaf.shape[2:])
@@ -200,7 +230,7 @@ def _complete(
     draw = next_token(language_model, params)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, Array]:
-        index, number, fresh = inputs
+        index, uniform, fresh = inputs
         # Slots whose second prefix has length `index` start it now, from the state kept there.
         starts = jnp.repeat(second == index, batch_size)
 
@@ -209,12 +239,12 @@ def _complete(
             return jnp.where(starts.reshape(-1, *[1] * (kept.ndim - 1)), every_slot, current)
 
         state, token, alive = jax.tree.map(restart, carry, fresh)
-        state, token = draw(state, token, uniforms_of(number), alive)
+        state, token = draw(state, token, uniform.reshape(-1), alive)
         token, alive = freeze_after_end(language_model, token, alive)
         return (state, token, alive), token
 
     carry = jax.tree.map(lambda leaf: fold(leaf[plan.first]), states)
-    _, drawn = jax.lax.scan(step, carry, (jnp.arange(length), jnp.asarray(plan.draws), states))
+    _, drawn = jax.lax.scan(step, carry, (jnp.arange(length), uniforms, states))
     drawn = drawn.reshape(length, num_slots, batch_size).transpose(1, 2, 0)  # [K, B, T]
 
     # The first completion of slot k wrote position p at step p - first; the second at step p.
@@ -222,7 +252,7 @@ def _complete(
     step_of = np.maximum(position[None, :] - plan.first[:, None], 0)
     shifted = jnp.take_along_axis(drawn, jnp.asarray(step_of)[:, None, :], axis=2)
     first = _after_prefix(plan.first, tokens, shifted)
-    return jnp.concatenate([first, _after_prefix(plan.second, tokens, drawn)]), plan.weight
+    return jnp.concatenate([first, _after_prefix(plan.second, tokens, drawn)])
 
 
 def _after_prefix(prefix: np.ndarray, tokens: Array, completion: Array) -> Array:

@@ -10,8 +10,17 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from seqgan_jax.blocks import DRAWN_ROWS, DRAWN_TOKENS, in_place, live_blocks, map_live
-from seqgan_jax.models.linear_output import linear_output, shifted_logits
+from seqgan_jax import mesh
+from seqgan_jax.blocks import (
+    DRAWN_ROWS,
+    DRAWN_TOKENS,
+    drawn_rows,
+    in_place,
+    live_blocks,
+    map_live,
+    map_rows,
+)
+from seqgan_jax.models.linear_output import features_dtype, linear_output, shifted_logits
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params, Samples, mask_until_end
 
 _LEAST_TEMPERATURE = 1e-6  # logits divided by less overflow; this one draws the likeliest token
@@ -59,7 +68,11 @@ def draw_token(logits: Array, uniform: Array) -> Array:
 
 
 def _draw_shifted(logits: Array, shift: Array, uniform: Array) -> Array:
-    """`draw_token` where `exp(logits - shift)`, shift `[B]`, is known to be finite."""
+    """`draw_token` where `exp(logits - shift)`, shift `[B]`, is known to be finite.
+
+    Where these are the logits of a part of the vocabulary, the devices that hold the parts exchange
+    two numbers a row, and the one on whose part the draw falls tells the token.
+    """
     num_rows, vocab_size = logits.shape
     block = min(DRAWN_TOKENS, vocab_size)
     num_blocks = -(-vocab_size // block)
@@ -71,12 +84,38 @@ def _draw_shifted(logits: Array, shift: Array, uniform: Array) -> Array:
     # the chosen block's are taken twice, so that the others are never written: 1.4 times as fast.
     sums = jnp.exp(blocks - shift[:, None, None]).sum(axis=-1)
     sums = jax.lax.optimization_barrier(sums)
-    threshold = uniform * sums.sum(axis=-1)
+    threshold, mine = _threshold(sums.sum(axis=-1), shift, uniform)
     chosen, before = _first_above(sums, threshold)
     weights = jnp.exp(blocks[jnp.arange(num_rows), chosen] - shift[:, None])
     within, _ = _first_above(jax.lax.optimization_barrier(weights), threshold - before)
     # Only a row without any probability, such as one of NaN, could point into the padding.
-    return jnp.minimum(chosen * block + within, vocab_size - 1)
+    token = jnp.minimum(chosen * block + within, vocab_size - 1)
+    if mine is None:
+        return token
+    return mesh.vocabulary_sum(jnp.where(mine, token + mesh.first_token(vocab_size), 0))
+
+
+def _threshold(total: Array, shift: Array, uniform: Array) -> tuple[Array, Array | None]:
+    """Where in its cumulative sum a draw falls, and whether on this part of the vocabulary.
+
+    Args:
+      total: of the part's `exp(logits - shift)`, `[B]`.
+      shift: `[B]`.
+      uniform: `[B]`.
+
+    Returns:
+      The cumulative weight within the part, in the part's own scale, `[B]`; and `[B]` bool, or None
+      where the part is all.
+    """
+    if mesh.parts() == 1:
+        return uniform * total, None
+    shifts, totals = jnp.moveaxis(mesh.of_each_part(jnp.stack([shift, total])), 1, 0)
+    top = shifts.max(axis=0)
+    totals = totals * jnp.exp(shifts - top)
+    threshold = uniform * totals.sum(axis=0)
+    part, before = _first_above(totals.T, threshold)
+    first = mesh.first_token(1)
+    return (threshold - before) * jnp.exp(top - shift), part == first
 
 
 def next_token(
@@ -107,18 +146,26 @@ def next_token(
         return draw
 
     features_of = language_model.features
-    output = linear_output(*(leaf / temperature for leaf in language_model.output(params)))
+    kernel, bias = (leaf / temperature for leaf in language_model.output(params))
+    output = linear_output(kernel, bias, features_dtype(language_model, params))
+    parts = mesh.shards(mesh.MODEL)
+    most_rows = drawn_rows(language_model.vocab_size // parts)
 
     def drawn(rows: tuple[Array, Array]) -> Array:
-        features, uniform = rows
-        return _draw_shifted(*shifted_logits(features, output), uniform)
+        def of_part(features: Array, uniform: Array, kernel: Array, longest: Array) -> Array:
+            return _draw_shifted(*shifted_logits(features, kernel, longest), uniform)
+
+        spread = mesh.over_vocabulary(of_part, (None, None, 1, None), None)
+        token: Array = spread(*rows, *output)
+        return token
 
     def draw_linear(
         state: ModelState, token: Array, uniform: Array, alive: Array
     ) -> tuple[ModelState, Array]:
         state, features = features_of(params, state, token)
-        if language_model.end_token is None:
-            return state, drawn((features, uniform))
+        # Devices that wait for one another cannot pass over rows, each as it likes.
+        if language_model.end_token is None or parts > 1:
+            return state, map_rows(drawn, (features, uniform), most_rows)
         blocks = live_blocks(alive)
         return state, in_place(map_live(drawn, (features, uniform), blocks), blocks)
 
@@ -236,7 +283,23 @@ def _sample(
     num_blocks = -(-batch_size // DRAWN_ROWS)
     rows = -(-batch_size // num_blocks)
     # Time first: then a longer T leaves the uniforms of the positions before it as they are.
-    uniforms = jax.random.uniform(key, (length, num_blocks, rows)).swapaxes(0, 1)
+    uniforms = jax.random.uniform(key, (length, num_blocks * rows))[:, :batch_size]
+    draw = functools.partial(_draw_rows, language_model, top_k, top_p)
+    spread = mesh.over_data(draw, (None, None, None, 1))
+    tokens = spread(params, temperature, given, mesh.along_rows(uniforms, 1))
+    return Samples(tokens, mask_until_end(tokens, language_model.end_token))
+
+
+def _draw_rows(
+    language_model: LanguageModel,
+    top_k: int | None,
+    top_p: float | None,
+    params: Params,
+    temperature: float | Array,
+    given: Array | None,
+    uniforms: Array,
+) -> Array:
+    """Tokens `[B, T]` from uniforms `[T, B]`, `DRAWN_ROWS` sequences at a time."""
 
     def draw_filtered(
         state: ModelState, token: Array, uniform: Array, alive: Array
@@ -248,7 +311,9 @@ def _sample(
     unfiltered = top_k is None and top_p is None
     draw = next_token(language_model, params, temperature) if unfiltered else draw_filtered
 
-    def draw_block(block_uniforms: Array) -> Array:
+    def draw_block(block_uniforms: Array) -> Array:  # [rows, T], as its result
+        rows = block_uniforms.shape[0]
+
         def step(
             carry: tuple[ModelState, Array, Array], inputs: tuple[Array, Array | None]
         ) -> tuple[tuple[ModelState, Array, Array], Array]:
@@ -262,14 +327,9 @@ def _sample(
         state = language_model.initial_state(params, rows)
         start = jnp.full((rows,), language_model.start_token, jnp.int32)
         carry = (state, start, jnp.ones((rows,), bool))
-        return jax.lax.scan(step, carry, (block_uniforms, given))[1].T
+        return jax.lax.scan(step, carry, (block_uniforms.T, given))[1].T
 
-    if num_blocks == 1:
-        tokens = draw_block(uniforms[0])
-    else:
-        tokens = jax.lax.map(draw_block, uniforms).reshape(num_blocks * rows, length)
-    tokens = tokens[:batch_size]
-    return Samples(tokens, mask_until_end(tokens, language_model.end_token))
+    return map_rows(draw_block, uniforms.T, DRAWN_ROWS)
 
 
 def freeze_after_end(

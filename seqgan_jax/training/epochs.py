@@ -1,6 +1,7 @@
 """Many steps in one compiled call: shuffling, drawing and batching on the device.
 
 Each function takes the state first and is jitted by the loop; nothing visits the host in between.
+Of the data `num_rows` count, all by default: what follows them only fills up the devices' shares.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from seqgan_jax.mesh import take_rows
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.types import Array, LabelledBatch, Metrics, Samples
@@ -32,28 +34,39 @@ def _means(metrics: Metrics) -> Metrics:
 
 
 def pretrain_generator_epoch(
-    state: TrainState, data: Samples, *, method: Method, batch_size: int
+    state: TrainState,
+    data: Samples,
+    *,
+    method: Method,
+    batch_size: int,
+    num_rows: int | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One epoch of maximum likelihood over shuffled data; metrics are means over its steps."""
 
     def step(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
-        return method.pretrain_generator_step(state, Samples(data.tokens[rows], data.mask[rows]))
+        return method.pretrain_generator_step(state, take_rows(data, rows))
 
-    rows = _batches(state.subkey("shuffle"), data.tokens.shape[0], batch_size)
+    rows = _batches(state.subkey("shuffle"), num_rows or data.tokens.shape[0], batch_size)
     state, metrics = jax.lax.scan(step, state, rows)
     return state, _means(metrics)
 
 
 def generator_steps(
-    state: TrainState, data: Samples, *, method: Method, num_steps: int, batch_size: int
+    state: TrainState,
+    data: Samples,
+    *,
+    method: Method,
+    num_steps: int,
+    batch_size: int,
+    num_rows: int | None = None,
 ) -> tuple[TrainState, Metrics]:
     """The g-steps of one round; metrics are means over them."""
 
     def step(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
         rows = jax.random.choice(
-            state.subkey("real"), data.tokens.shape[0], (batch_size,), replace=False
+            state.subkey("real"), num_rows or data.tokens.shape[0], (batch_size,), replace=False
         )
-        return method.generator_step(state, Samples(data.tokens[rows], data.mask[rows]))
+        return method.generator_step(state, take_rows(data, rows))
 
     state, metrics = jax.lax.scan(step, state, None, length=num_steps)
     return state, _means(metrics)
@@ -68,6 +81,7 @@ def discriminator_epochs(
     num_samples: int,
     num_epochs: int,
     batch_size: int,
+    num_rows: int | None = None,
 ) -> tuple[TrainState, Metrics, LabelledBatch]:
     """One d-step: fresh negatives, as many positives, `num_epochs` passes over both (Alg. 1).
 
@@ -77,16 +91,17 @@ def discriminator_epochs(
     """
     fake = sampler(state, state.subkey("negatives"), num_samples)
     rows = jax.random.choice(
-        state.subkey("positives"), data.tokens.shape[0], (num_samples,), replace=False
+        state.subkey("positives"), num_rows or data.tokens.shape[0], (num_samples,), replace=False
     )
+    real = take_rows(data, rows)
     pool = LabelledBatch(
-        tokens=jnp.concatenate([data.tokens[rows], fake.tokens]),
-        mask=jnp.concatenate([data.mask[rows], fake.mask]),
+        tokens=jnp.concatenate([real.tokens, fake.tokens]),
+        mask=jnp.concatenate([real.mask, fake.mask]),
         labels=jnp.repeat(jnp.array([1.0, 0.0]), num_samples),
     )
 
     def step(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
-        return method.discriminator_step(state, LabelledBatch(*(leaf[rows] for leaf in pool)))
+        return method.discriminator_step(state, take_rows(pool, rows))
 
     def epoch(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
         rows = _batches(state.subkey("shuffle"), 2 * num_samples, batch_size)

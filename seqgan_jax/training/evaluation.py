@@ -13,8 +13,8 @@ from seqgan_jax.metrics import discrimination
 from seqgan_jax.metrics.diversity import CopiedFraction, distinct_fraction
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
 from seqgan_jax.metrics.scorer import Scorer, words
-from seqgan_jax.search.likelihood_ratio import against_generator
-from seqgan_jax.search.rewards import discriminator_reward
+from seqgan_jax.search.likelihood_ratio import verdict_reward
+from seqgan_jax.search.rewards import scores
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training.experiment import Experiment
 from seqgan_jax.types import Array, LabelledBatch, Params, Samples, Sequences
@@ -145,5 +145,7 @@ class Evaluator:
     def _judge(self, generator: Params, discriminator: Params, tokens: Array, mask: Array) -> Array:
         """The discriminator's logits, `[B]`."""
         models = self._experiment.models
-        judge = against_generator(models.classifier, models.language_model, generator)
-        return discriminator_reward(judge, discriminator, "logit")(tokens, mask)
+        judge = verdict_reward(
+            models.classifier, discriminator, models.language_model, generator, "logit"
+        )
+        return scores(judge, tokens, mask)
