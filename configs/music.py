@@ -16,6 +16,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict()
     config.method = "seqgan"  # see "Methods" in README.md
     config.seed = 0  # of the models and the training; the data has its own
+    config.num_seeds = 1  # as many runs, of seed, seed + 1 and so on, in one computation
+    config.precision = "float32"  # or bfloat16: products; parameters, sums and softmax stay float32
+    config.prng = "threefry2x32"  # or rbg, faster on accelerators; draws then depend on the devices
+
+    config.mesh = ml_collections.ConfigDict()
+    config.mesh.data = 0  # devices that share the rows of a batch; 0: all that there are
+    config.mesh.model = 1  # devices that share the vocabulary
 
     config.data = ml_collections.ConfigDict()
     config.data.kind = "music"

@@ -144,11 +144,23 @@ class EvaluationHParams(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class MeshHParams(Checked):
+    """How the devices share the work; no figure depends on it, but for rounding."""
+
+    data: int = field(0, at_least=0)  # devices that share rows; 0: all that there are
+    model: int = field(1, at_least=1)  # devices that share the vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
 class HParams(Checked):
     """A whole experiment."""
 
     method: str = "seqgan"
     seed: int = field(0, at_least=0, at_most=2**32 - 1)
+    num_seeds: int = field(1, at_least=1, at_most=2**16)
+    precision: str = field("float32", choices=("float32", "bfloat16"))
+    prng: str = field("threefry2x32", choices=("threefry2x32", "rbg"))
+    mesh: MeshHParams = MeshHParams()
     data: DataHParams = dataclasses.field(default_factory=OracleDataHParams)
     model: ModelHParams = ModelHParams()
     discriminator: DiscriminatorHParams = DiscriminatorHParams()

@@ -1,0 +1,166 @@
+"""Several processes as one job: who they are, what they agree on, what becomes of them.
+
+Every process runs the same program on its own devices; process 0 writes. They must make the same
+compiled calls in the same order, so that whatever depends on a clock or a file is decided by one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import urllib.request
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from seqgan_jax.checked import ConfigError, UserError
+
+# Seconds without a sign of life after which a process counts as dead, and the job with it.
+_HEARTBEAT_SECONDS = 20
+_START_SECONDS = 300  # for the last process to join
+# What JAX wants to know of SLURM.
+_SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+_TPU_METADATA = (
+    "http://metadata.google.internal/computeMetadata/v1/instance/attributes/"
+    "worker-network-endpoints"
+)
+
+Result = TypeVar("Result")
+
+
+class Address(NamedTuple):
+    """Where the processes meet, as given on the command line."""
+
+    coordinator: str | None  # HOST:PORT of process 0
+    num_processes: int | None
+    process_id: int | None
+
+
+def join(address: Address, environment: Mapping[str, str] | None = None) -> None:
+    """Joins the job's other processes, if there are any; before JAX looks at its devices.
+
+    There are where an address is given, or where the environment says so: SLURM, Open MPI, or a TPU
+    slice of several hosts.
+
+    Raises:
+      ConfigError: part of an address is missing or out of range, or the others do not come.
+    """
+    environment = os.environ if environment is None else environment
+    given = [value is not None for value in address]
+    if any(given) and not all(given):
+        raise ConfigError(
+            "--coordinator_address, --num_processes and --process_id are given together or not at "
+            "all"
+        )
+    if all(given):
+        _check(address)
+        _initialize(address)
+    elif detected(environment):
+        _initialize(Address(None, None, None))
+
+
+def _check(address: Address) -> None:
+    number, index = address.num_processes or 0, address.process_id or 0
+    host, _, port = (address.coordinator or "").rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(
+            f"--coordinator_address={address.coordinator}: must be HOST:PORT of process 0"
+        )
+    if number < 1:
+        raise ConfigError(f"--num_processes={number}: must be at least 1")
+    if not 0 <= index < number:
+        raise ConfigError(
+            f"--process_id={index}: must lie in [0, {number - 1}], of --num_processes={number}"
+        )
+
+
+def detected(environment: Mapping[str, str]) -> bool:
+    """Whether the environment is that of one process of several that JAX can find the others of.
+
+    A shell that SLURM has allotted several tasks is none of them; its step has a single one.
+    """
+    if all(name in environment for name in _SLURM):
+        return _number(environment, "SLURM_STEP_NUM_TASKS") > 1
+    if "OMPI_MCA_orte_hnp_uri" in environment:
+        return _number(environment, "OMPI_COMM_WORLD_SIZE") > 1
+    for name in ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES"):  # of Kubernetes
+        if name in environment:
+            return len(environment[name].split(",")) > 1
+    return _tpu_workers() > 1
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "")
+    return int(value) if value.isdigit() else 0
+
+
+def _tpu_workers() -> int:
+    """Hosts of the TPU slice that this is one of, by its metadata server; 0 where there is none."""
+    if importlib.util.find_spec("libtpu") is None:
+        return 0
+    request = urllib.request.Request(_TPU_METADATA, headers={"Metadata-Flavor": "Google"})
+    try:
+        with urllib.request.urlopen(request, timeout=2.0) as answer:
+            return len(answer.read().decode().split(","))
+    except OSError:
+        return 0
+
+
+def _initialize(address: Address) -> None:
+    # Or SIGTERM would be caught and kept waiting for a call that nothing here makes.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            address.coordinator, address.num_processes, address.process_id,
+            cluster_detection_method="deactivate" if address.coordinator else None,
+            initialization_timeout=_START_SECONDS, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+        )  # fmt: skip
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"the processes of this job do not find one another: {error}") from error
+
+
+def several() -> bool:
+    """Whether the job has more than one process."""
+    return jax.process_count() > 1
+
+
+def is_first() -> bool:
+    """Whether this is process 0, which writes what is written once."""
+    return jax.process_index() == 0
+
+
+def agreed(value: int) -> int:
+    """What process 0 says."""
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value))) if several() else value
+
+
+def first_alone(action: Callable[[], Result]) -> Result | None:
+    """Does something in process 0 while the others wait.
+
+    Returns:
+      The action's result; None in the other processes.
+
+    Raises:
+      UserError: the action's, in every process, so that none waits for the others forever.
+    """
+    result, error = None, None
+    if is_first():
+        try:
+            result = action()
+        except UserError as found:
+            error = found
+    failed = agreed(int(error is not None))
+    if error is not None:
+        raise error
+    if failed:
+        raise ConfigError("process 0 cannot go on; its own message says why")
+    return result
+
+
+def first_then_others(action: Callable[[], Result]) -> Result:
+    """Does something in every process, in process 0 before the others: it may leave them files."""
+    result = first_alone(action)
+    return result if is_first() and result is not None else action()
