@@ -15,10 +15,11 @@ from seqgan_jax.models.discriminator import text_cnn
 from seqgan_jax.models.generator import gru, lstm
 from seqgan_jax.models.oracle import Oracle, init_oracle, load_oracle
 from seqgan_jax.models.teacher_forcing import log_probs, prefix_states
+from seqgan_jax.search.drawing import draw_token
 from seqgan_jax.search.likelihood_ratio import likelihood_ratio_reward
 from seqgan_jax.search.rewards import constant_reward, discriminator_reward, random_reward
 from seqgan_jax.search.rollout import action_values
-from seqgan_jax.search.sampling import draw_token, sample
+from seqgan_jax.search.sampling import sample
 from seqgan_jax.types import (
     LabelledBatch,
     LanguageModel,

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from seqgan_jax.models import generator, teacher_forcing
-from seqgan_jax.search import sampling
+from seqgan_jax.search import drawing, sampling
 from seqgan_jax.types import LanguageModel, mask_until_end
 
 # Neither 1, 2 and 7 nor 101 and 250 fill whole blocks of 100 tokens.
 VOCAB_SIZES = [1, 2, 7, 100, 101, 250, 5000]
 HIGHEST = np.nextafter(np.float32(1), np.float32(0))  # the greatest uniform below 1
 
-draw_token = jax.jit(sampling.draw_token)
-draw_filtered_token = jax.jit(sampling.draw_filtered_token, static_argnums=(2, 3))
+draw_token = jax.jit(drawing.draw_token)
+draw_filtered_token = jax.jit(drawing.draw_filtered_token, static_argnums=(2, 3))
 
 
 def softmax(logits):
@@ -409,10 +409,10 @@ def test_nucleus_of_one_cuts_nothing_at_a_large_vocabulary():
     """A float32 cumulative sum over 5000 tokens reaches 1 early; the tail must stay reachable."""
     logits = 3.0 * jax.random.normal(jax.random.key(0), (64, 5000))
     uniforms = jnp.full((64,), np.nextafter(np.float32(1), np.float32(0)))
-    plain = sampling.draw_token(logits, uniforms)
-    np.testing.assert_array_equal(sampling.draw_filtered_token(logits, uniforms, None, 1.0), plain)
+    plain = drawing.draw_token(logits, uniforms)
+    np.testing.assert_array_equal(drawing.draw_filtered_token(logits, uniforms, None, 1.0), plain)
     # Sorted, the last draw falls on the unlikeliest tokens; cut at 1.0 it could not.
-    drawn = sampling.draw_filtered_token(logits, uniforms, 5000, 1.0)
+    drawn = drawing.draw_filtered_token(logits, uniforms, 5000, 1.0)
     rank = (logits > jnp.take_along_axis(logits, drawn[:, None], axis=1)).sum(axis=1)
     assert rank.max() > 4900
 
@@ -420,5 +420,5 @@ def test_nucleus_of_one_cuts_nothing_at_a_large_vocabulary():
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
 def test_a_row_without_any_probability_stays_inside_the_vocabulary(value):
     """Such rows have no right answer; an id of V or more would be read as another row's data."""
-    tokens = sampling.draw_token(jnp.full((3, 250), value), jnp.array([0.0, 0.5, 0.99]))
+    tokens = drawing.draw_token(jnp.full((3, 250), value), jnp.array([0.0, 0.5, 0.99]))
     assert ((tokens >= 0) & (tokens < 250)).all()

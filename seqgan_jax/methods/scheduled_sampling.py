@@ -18,7 +18,7 @@ from seqgan_jax.methods import mle, optimizers
 from seqgan_jax.methods.method import Drawn, Method
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.models.teacher_forcing import shifted_inputs
-from seqgan_jax.search.sampling import next_token
+from seqgan_jax.search.drawing import next_token
 from seqgan_jax.types import (
     Array,
     LanguageModel,

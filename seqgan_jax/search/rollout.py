@@ -13,8 +13,9 @@ import numpy as np
 
 from seqgan_jax.mesh import along_rows, over_data
 from seqgan_jax.models.teacher_forcing import prefix_states, shifted_inputs
+from seqgan_jax.search.drawing import next_token
 from seqgan_jax.search.rewards import as_tree, scores
-from seqgan_jax.search.sampling import freeze_after_end, next_token
+from seqgan_jax.search.sampling import freeze_after_end
 from seqgan_jax.types import (
     Array,
     LanguageModel,
