@@ -10,6 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from seqgan_jax.methods.state import TrainState
+from seqgan_jax.training.sharding import Layout
 
 FOLDER = "checkpoints"  # of a run
 PRETRAINED_FOLDER = "pretrained"  # the state after maximum likelihood
@@ -72,21 +73,27 @@ class Checkpoints:
             if step > calls:
                 self._manager.delete(step)
 
-    def restore(self, like: TrainState) -> tuple[TrainState, Progress]:
-        """Reads the newest checkpoint.
+    def restore(
+        self, like: TrainState, layout: Layout | None = None
+    ) -> tuple[TrainState, Progress]:
+        """Reads the newest checkpoint, whatever devices and hosts it was written from.
 
         Args:
           like: a state, or its shapes, of the same models and settings.
+          layout: of the devices that it is to lie on; the first device by default.
 
         Returns:
           The state and the progress.
         """
-        # Onto this process's device: what was trained on a GPU opens on a CPU.
-        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        shapes = jax.eval_shape(_without_keys, like)
+        places = None if layout is None else layout.shardings(shapes)
+        if places is None:
+            here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            places = jax.tree.map(lambda leaf: here, shapes)
         target = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-            jax.eval_shape(_without_keys, like),
-        )
+            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+            shapes, places,
+        )  # fmt: skip
         restored = self._manager.restore(
             self.newest(),
             args=ocp.args.Composite(
@@ -94,9 +101,9 @@ class Checkpoints:
                 progress=ocp.args.JsonRestore(),
             ),
         )
-        state = dataclasses.replace(
-            restored["state"], key=jax.random.wrap_key_data(restored["state"].key)
-        )
+        kind = jax.random.key_impl(like.key)
+        key = jax.random.wrap_key_data(restored["state"].key, impl=kind)
+        state = dataclasses.replace(restored["state"], key=key)
         return state, Progress(**restored["progress"])
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import math
@@ -10,32 +9,29 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import rich.console
 
-from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.training import (
     early_stopping,
     experiment,
     host_memory,
+    hosts,
     plan,
-    real_data,
     seeds,
     shared_start,
     summary,
-    workdir,
     writers,
 )
-from seqgan_jax.training.compiled import compile_calls
 from seqgan_jax.training.divergence import check_finite
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
-from seqgan_jax.training.progress import PhaseProgress, ReadingProgress, clock
-from seqgan_jax.training.run_folder import RunFolder, restored
+from seqgan_jax.training.opening import folders_of, open_runs
+from seqgan_jax.training.progress import PhaseProgress, clock
+from seqgan_jax.training.run_folder import restored
 from seqgan_jax.types import LabelledBatch
 
 _CURVE_SECONDS = 30.0  # between two drawings of the learning curve: each takes half a second
@@ -46,8 +42,8 @@ class Trainer:
 
     Args of the constructor:
       hparams: the experiment.
-      folders: the run's folder; made if missing, resumed if it holds the same experiment. Of
-        several folders the i-th is a run of seed `hparams.seed + i`, as it would be alone but for
+      folders: the run's folder; made if missing, resumed if it holds the same experiment. With
+        `hparams.num_seeds` above 1 it holds those of the seeds. Of several given ones, a list, the i-th is a run of seed `hparams.seed + i`, as it would be alone but for
         rounding, and for early stopping, which waits for the last of them; they are trained, and
         resumed, together.
       console: where progress is shown.
@@ -69,44 +65,16 @@ class Trainer:
         starts: Sequence[str] = (),
     ) -> None:
         self._begun = time.monotonic()
-        names = [folders] if isinstance(folders, str) else list(folders)
-        seeded = [dataclasses.replace(hparams, seed=hparams.seed + i) for i in range(len(names))]
-        self._console, self._name, self._starts = console, names[0], starts
-        for name, each in zip(names, seeded, strict=True):
-            workdir.check(name, each)
-        self._experiment = self._read_data(seeded[0])
-        # Of several, a kill between two checkpoints must leave the one before in both folders.
-        least = 1 if len(names) == 1 else 2
-        pairs = zip(names, seeded, strict=True)
-        self._runs = [RunFolder(name, each, keeping=least) for name, each in pairs]
-        if not isinstance(hparams.data, OracleDataHParams):
-            for name in names[1:]:
-                real_data.keep_copy(names[0], name)
-        self._hparams, models = self._experiment.hparams, self._experiment.models
-        self._schedule = plan.without_idle_steps(self._hparams.schedule, models.method)
+        single = isinstance(folders, str)
+        names = folders_of(hparams, folders) if isinstance(folders, str) else list(folders)
+        self._console, self._starts = console, starts
+        self._name = str(folders) if single else names[0]
+        self._opened = opened = open_runs(hparams, names, self._tell, console)
+        self._experiment, self._runs, self._layout = opened[:3]
+        self._hparams, self._schedule = self._experiment.hparams, opened.schedule
         self._plan = plan.calls(self._schedule)
-        self._compiled = compile_calls(
-            self._schedule, models, self._experiment.sizes.length, len(names)
-        )
         self._called: set[str] = set()
         self._drawn_at = -math.inf
-
-    def _read_data(self, hparams: HParams) -> experiment.Experiment:
-        """Builds the experiment and tells of its data."""
-        data = hparams.data
-        if isinstance(data, OracleDataHParams):
-            self._tell(f"drawing {data.num_train + data.num_test:,} sequences of data")
-            return experiment.build(hparams, self._name)
-        with ReadingProgress(f"reading {data.path}", self._console) as progress:
-            built = experiment.build(hparams, self._name, progress)
-        sizes = built.sizes
-        self._tell(
-            f"{sizes.num_train:,} sequences to learn from, {sizes.num_test:,} held out, "
-            f"{sizes.vocab_size:,} tokens, {sizes.length} positions"
-        )
-        for note in built.notes:
-            self._tell(note)
-        return built
 
     @property
     def _calls(self) -> int:
@@ -115,6 +83,10 @@ class Trainer:
 
     def run(self) -> None:
         """Trains from the newest checkpoint, or from the start, to the end."""
+        with self._layout.context():
+            self._run()
+
+    def _run(self) -> None:
         self._restore()
         if self._calls == len(self._plan) and all(run.is_complete() for run in self._runs):
             for run in self._runs:
@@ -136,13 +108,13 @@ class Trainer:
 
     def _restore(self) -> None:
         """The state of the newest checkpoint that all folders have, or a fresh one."""
-        initial = jax.jit(
-            functools.partial(
-                early_stopping.initial_state, self._experiment.models.method, self._schedule
-            )
+        initial = functools.partial(
+            early_stopping.initial_state, self._experiment.models.method, self._schedule
         )
-        self._state = seeds.stacked(restored(self._runs, initial))
-        shared_start.note(self._runs, shared_start.origin(self._experiment, self._runs))
+        states = restored(self._runs, initial, self._layout, self._hparams.prng)
+        self._state = self._stacked(states)
+        origin = shared_start.origin(self._experiment, self._runs, self._layout)
+        shared_start.note(self._runs, origin)
         if self._calls:
             self._tell(
                 f"resuming after {self._calls} of {len(self._plan)} calls, "
@@ -155,9 +127,14 @@ class Trainer:
             return False
         states = shared_start.take_over(self._runs, self._states(), self._starts)
         if states is not None:
-            self._state = seeds.stacked(states)
+            self._state = self._stacked(states)
             self._tell(f"begins with the pre-training of {', '.join(self._starts)}, as its own")
         return states is not None
+
+    def _stacked(self, states: Sequence[TrainState]) -> TrainState:
+        """The runs' states as one, where the compiled calls want it."""
+        whole: TrainState = self._layout.placed(seeds.stacked(states), len(states) > 1)
+        return whole
 
     def _states(self) -> list[TrainState]:
         """The state of each run."""
@@ -175,7 +152,7 @@ class Trainer:
         self._console.print(f"{self._name}: {words}", highlight=False)
 
     def _introduce(self) -> None:
-        self._evaluator = Evaluator(self._experiment)
+        self._evaluator = Evaluator(self._experiment, self._layout)
         several = f", {len(self._runs)} seeds side by side" if len(self._runs) > 1 else ""
         self._tell(experiment.described(self._experiment, self._states()[0]) + several)
 
@@ -204,11 +181,11 @@ class Trainer:
 
     def _stop_early(self, call: plan.Call, is_last: bool) -> bool:
         """Keeps the best generator; goes back to it once its patience, or the phase, is over."""
-        self._state = self._compiled["keep_best"](self._state, self._experiment.test)
+        self._state = self._opened.calls["keep_best"](self._state, self._opened.test)
         over = early_stopping.is_over(self._state.best, self._schedule.g_patience)
         if not (is_last or bool(jnp.all(over))):
             return False
-        self._state = self._compiled["go_back"](self._state)
+        self._state = self._opened.calls["go_back"](self._state)
         epochs = np.atleast_1d(self._state.best.epoch).tolist()
         by_seed = " by seed" if len(epochs) > 1 else ""
         self._tell(
@@ -220,7 +197,7 @@ class Trainer:
     def _run_call(self, call: plan.Call) -> LabelledBatch | None:
         """Runs one compiled call and adds its metrics to those of its unit."""
         begun = time.monotonic()
-        result = self._compiled[call.name](self._state, self._experiment.train)
+        result = self._opened.calls[call.name](self._state, self._opened.train)
         self._state = result[0]
         of_each = seeds.values_of_each(result[1], len(self._runs))  # waits for the call
         seconds = time.monotonic() - begun
@@ -228,7 +205,7 @@ class Trainer:
             self._called.add(call.name)
             host_memory.release()
         if call.phase == plan.ADVERSARIAL and call.ends_unit:
-            self._state = self._compiled["end_round"](self._state)
+            self._state = self._opened.calls["end_round"](self._state)
         sizes = self._experiment.sizes
         work = plan.work_of(
             call, self._schedule, sizes.length, sizes.num_train, self._experiment.models.method
@@ -275,7 +252,7 @@ class Trainer:
             words = advice(self._hparams, mean["nll_test"])
             if words is not None:
                 self._tell(words)
-        if due and time.monotonic() - self._drawn_at >= _CURVE_SECONDS:
+        if due and hosts.is_first() and time.monotonic() - self._drawn_at >= _CURVE_SECONDS:
             for run in self._runs:
                 run.draw_curve()
             self._drawn_at = time.monotonic()
@@ -284,7 +261,9 @@ class Trainer:
         return self._earlier_seconds + time.monotonic() - self._begun
 
     def _save_if_due(self, last: bool) -> None:
-        if last or time.monotonic() - self._saved_at >= self._hparams.evaluation.checkpoint_seconds:
+        waited = time.monotonic() - self._saved_at
+        due = waited >= self._hparams.evaluation.checkpoint_seconds
+        if last or hosts.agreed(due):  # clocks differ from host to host
             for run, state in zip(self._runs, self._states(), strict=True):
                 run.save(state, self._seconds())
             self._saved_at = time.monotonic()
@@ -292,6 +271,8 @@ class Trainer:
     def _finish(self) -> None:
         for run, state in zip(self._runs, self._states(), strict=True):
             run.finish(self._evaluator, state, self._hparams)
+            if not hosts.is_first():
+                continue
             self._console.print(summary.table(writers.read_metrics(run.folder)))
             self._console.print(
                 f"{run.folder}: {clock(self._seconds())}; learning_curve.png, samples.txt, "

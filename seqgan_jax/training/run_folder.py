@@ -11,8 +11,18 @@ import jax
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.training import checkpoint, outputs, own_method, plan, summary, workdir, writers
+from seqgan_jax.training import (
+    checkpoint,
+    hosts,
+    outputs,
+    own_method,
+    plan,
+    summary,
+    workdir,
+    writers,
+)
 from seqgan_jax.training.evaluation import Evaluator
+from seqgan_jax.training.sharding import Layout, on_host
 from seqgan_jax.types import Array, Sequences
 
 SAMPLES_FILE = "samples.txt"
@@ -31,8 +41,9 @@ class RunFolder:
     """
 
     def __init__(self, folder: str, hparams: HParams, keeping: int = 1) -> None:
-        workdir.claim(folder, hparams)
-        own_method.keep(hparams.method, folder)
+        if hosts.is_first():
+            workdir.claim(folder, hparams)
+            own_method.keep(hparams.method, folder)
         self.folder = folder
         self.seed = hparams.seed
         self.progress = checkpoint.Progress()
@@ -45,10 +56,10 @@ class RunFolder:
         """The numbers of calls that can be resumed after."""
         return self._checkpoints.steps()
 
-    def restore(self, like: TrainState, calls: int) -> TrainState:
+    def restore(self, like: TrainState, calls: int, layout: Layout) -> TrainState:
         """The state after so many calls; what was saved later is dropped."""
         self._checkpoints.drop_after(calls)
-        state, self.progress = self._checkpoints.restore(like)
+        state, self.progress = self._checkpoints.restore(like, layout)
         return state
 
     def begin_anew(self) -> None:
@@ -57,7 +68,8 @@ class RunFolder:
 
     def begin(self, step: int) -> None:
         """Opens metrics.jsonl, without the lines of undone work."""
-        self._writer = writers.MetricsWriter(self.folder, self.progress.lines, step)
+        kind = writers.MetricsWriter if hosts.is_first() else writers.NoWriter
+        self._writer = kind(self.folder, self.progress.lines, step)
 
     def add(self, values: dict[str, float]) -> None:
         """Adds a call's metrics to those of its unit."""
@@ -78,6 +90,7 @@ class RunFolder:
         self._writer.write(
             {
                 "step": step,
+                "seed": self.seed,
                 "phase": phase,
                 plan.UNITS[phase]: unit,
                 "seconds": round(seconds, 3),
@@ -115,10 +128,12 @@ class RunFolder:
 
     def finish(self, evaluator: Evaluator, state: TrainState, hparams: HParams) -> None:
         """Writes samples, summary and learning curve."""
-        self.draw_curve()
         number = hparams.evaluation.num_written
-        samples = evaluator.samples(state, max(number, 1), "written")
-        few = Sequences(*(leaf[:number] for leaf in jax.device_get(samples)))
+        samples = on_host(evaluator.samples(state, max(number, 1), "written"))
+        if not hosts.is_first():
+            return
+        self.draw_curve()
+        few = Sequences(*(leaf[:number] for leaf in samples))
         outputs.write_samples(os.path.join(self.folder, SAMPLES_FILE), few, evaluator.codec)
         summary.write_summary(self.folder, writers.read_metrics(self.folder))
 
@@ -133,8 +148,16 @@ class RunFolder:
         self._checkpoints.close()
 
 
-def restored(runs: Sequence[RunFolder], initial: Callable[[Array], TrainState]) -> list[TrainState]:
+def restored(
+    runs: Sequence[RunFolder], initial: Callable[[Array], TrainState], layout: Layout, prng: str
+) -> list[TrainState]:
     """The state of each run at the newest checkpoint that all have, or a fresh one.
+
+    Args:
+      runs: trained together.
+      initial: makes a fresh state from a key.
+      layout: where states are to lie.
+      prng: the kind of the keys.
 
     Raises:
       ConfigError: as of `common_checkpoint`.
@@ -142,8 +165,11 @@ def restored(runs: Sequence[RunFolder], initial: Callable[[Array], TrainState]) 
     calls = common_checkpoint(runs)
     states = []
     for run in runs:
-        key = jax.random.key(run.seed)
-        states.append(run.restore(jax.eval_shape(initial, key), calls) if calls else initial(key))
+        key = jax.random.key(run.seed, impl=prng)
+        if calls:
+            states.append(run.restore(jax.eval_shape(initial, key), calls, layout))
+        else:
+            states.append(layout.initial(initial, key))
     return states
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
+from seqgan_jax.mesh import DATA
 from seqgan_jax.types import Array, Metrics
 
 
@@ -49,7 +51,9 @@ def _is_key(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
-def over_seeds(call: Callable[..., Any], vmapped: bool | None = None) -> Callable[..., Any]:
+def over_seeds(
+    call: Callable[..., Any], vmapped: bool | None = None, *, spread: bool = False
+) -> Callable[..., Any]:
     """A call of a state, and of data, for all seeds in one computation.
 
     Args:
@@ -57,6 +61,8 @@ def over_seeds(call: Callable[..., Any], vmapped: bool | None = None) -> Callabl
       vmapped: whether the seeds are vectorised, or taken in turn inside the computation. By default
         they are, but on a CPU, which gains nothing by it, and computes what a condition would have
         passed over (docs/performance.md).
+      spread: whether each device of the ambient mesh's `data` axis trains its share of the seeds,
+        which they then divide equally.
 
     Returns:
       The call for states with a leading axis of seeds; the data have none. So do its results.
@@ -64,10 +70,19 @@ def over_seeds(call: Callable[..., Any], vmapped: bool | None = None) -> Callabl
     if vmapped is None:
         vmapped = jax.default_backend() != "cpu"
 
-    def together(state: Any, *data: Any) -> Any:
+    def here(state: Any, *data: Any) -> Any:
         if vmapped:
             return jax.vmap(lambda one: call(one, *data))(state)
         return jax.lax.map(lambda one: call(one, *data), state)
+
+    def together(state: Any, *data: Any) -> Any:
+        if not spread:
+            return here(state, *data)
+        mine, whole = PartitionSpec(DATA), PartitionSpec()
+        return jax.shard_map(
+            here, in_specs=(mine, *[whole] * len(data)), out_specs=mine, axis_names={DATA},
+            check_vma=False,
+        )(state, *data)  # fmt: skip
 
     return together
 

@@ -19,16 +19,17 @@ from seqgan_jax.training import trained, writers
 from seqgan_jax.training.experiment import Experiment
 from seqgan_jax.training.plan import G_PRETRAIN
 from seqgan_jax.training.run_folder import RunFolder
+from seqgan_jax.training.sharding import Layout
 
 # Of the state, what pre-training changes.
 _PRETRAINED = ("step", "generator", "rollout", "mle_opt_state", "best")
 
 
-def origin(experiment: Experiment, runs: Sequence[RunFolder]) -> dict[str, Any]:
+def origin(experiment: Experiment, runs: Sequence[RunFolder], layout: Layout) -> dict[str, Any]:
     """What pre-training depends on beside the settings, in values that JSON carries.
 
     The seeds that are trained together are part of it: rounding differs with their number, and
-    early stopping waits for the last of them.
+    early stopping waits for the last of them. So are the devices, for their rounding.
     """
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves((experiment.train, experiment.test)):
@@ -38,6 +39,7 @@ def origin(experiment: Experiment, runs: Sequence[RunFolder]) -> dict[str, Any]:
         "data": digest.hexdigest(),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
+        "mesh": [layout.data, layout.model],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 
@@ -39,7 +40,9 @@ def check(workdir: str, hparams: HParams) -> None:
     """
     if not os.path.exists(os.path.join(workdir, CONFIG_FILE)):
         return
-    found = differences(to_dict(read_hparams(workdir)), to_dict(hparams))
+    # On other devices a run goes on as it is.
+    here = dataclasses.replace(read_hparams(workdir), mesh=hparams.mesh)
+    found = differences(to_dict(here), to_dict(hparams))
     if found:
         listed = "\n  ".join(found)
         raise ConfigError(

@@ -53,6 +53,25 @@ class MetricsWriter:
         self._events.close()
 
 
+class NoWriter:
+    """Stands for a writer in the processes that do not write; counts the lines as it does."""
+
+    def __init__(self, workdir: str, lines_kept: int, step: int) -> None:
+        del workdir, step
+        self.lines = lines_kept
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Counts a line."""
+        del line
+        self.lines += 1
+
+    def sync(self) -> None:
+        """Nothing has been written."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 def read_metrics(workdir: str) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl."""
     with open(os.path.join(workdir, FILE_NAME), encoding="utf-8") as file:

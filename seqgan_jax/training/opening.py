@@ -1,0 +1,114 @@
+"""What a run needs before its first call: folders, data, devices and compiled calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import rich.console
+
+from seqgan_jax.checked import ConfigError
+from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.hparams import HParams, ScheduleHParams
+from seqgan_jax.training import experiment, hosts, plan, real_data, workdir
+from seqgan_jax.training.compiled import compile_calls
+from seqgan_jax.training.progress import ReadingProgress
+from seqgan_jax.training.run_folder import RunFolder
+from seqgan_jax.training.sharding import Layout
+from seqgan_jax.types import Samples
+
+
+class Opened(NamedTuple):
+    """Runs that are trained together, and what they have in common."""
+
+    experiment: experiment.Experiment
+    runs: list[RunFolder]
+    layout: Layout
+    schedule: ScheduleHParams
+    train: Samples  # on the devices, as `Layout.rows` lays them
+    test: Samples
+    calls: dict[str, Callable[..., Any]]  # see `compile_calls`
+
+
+def folders_of(hparams: HParams, folder: str) -> list[str]:
+    """The folder of each seed's run: the given one, or, of several, `seed-0` and so on in it.
+
+    Raises:
+      ConfigError: seeds would lie in the folder of a run of one.
+    """
+    if hparams.num_seeds == 1:
+        return [folder]
+    if os.path.exists(os.path.join(folder, workdir.CONFIG_FILE)):
+        raise ConfigError(
+            f"config.num_seeds={hparams.num_seeds}: --workdir={folder} holds a run of one seed; "
+            "give another folder"
+        )
+    seeds = range(hparams.seed, hparams.seed + hparams.num_seeds)
+    return [os.path.join(folder, f"seed-{seed}") for seed in seeds]
+
+
+def open_runs(
+    hparams: HParams, folders: Sequence[str], tell: Callable[[str], None],
+    console: rich.console.Console,
+) -> Opened:  # fmt: skip
+    """Checks settings, folders and devices, reads the data, and claims the folders.
+
+    Args:
+      hparams: of the first run; the i-th has seed `hparams.seed + i`.
+      folders: of the runs.
+      tell: says what begins now.
+      console: where the progress of reading is shown.
+
+    Raises:
+      ConfigError, DataError: as of `Trainer`.
+    """
+    seeded = [
+        dataclasses.replace(hparams, seed=hparams.seed + i, num_seeds=1)
+        for i in range(len(folders))
+    ]  # fmt: skip
+
+    def check() -> None:
+        for name, each in zip(folders, seeded, strict=True):
+            workdir.check(name, each)
+
+    hosts.first_alone(check)
+    built = hosts.first_then_others(lambda: _built(seeded[0], folders[0], tell, console))
+    layout = Layout(hparams.mesh, built.sizes.vocab_size, len(folders))
+    layout.check(built.hparams)
+    # Of several, a kill between two checkpoints must leave the one before in both folders.
+    least = 1 if len(folders) == 1 else 2
+
+    def claim() -> list[RunFolder]:
+        pairs = zip(folders, seeded, strict=True)
+        return [RunFolder(name, each, keeping=least) for name, each in pairs]
+
+    runs = hosts.first_then_others(claim)
+    if not isinstance(hparams.data, OracleDataHParams) and hosts.is_first():
+        for name in folders[1:]:
+            real_data.keep_copy(folders[0], name)
+    schedule = plan.without_idle_steps(built.hparams.schedule, built.models.method)
+    calls = compile_calls(schedule, built.models, built.sizes, len(folders), layout)
+    train, test = layout.rows(built.train), layout.rows(built.test)
+    return Opened(built, runs, layout, schedule, train, test, calls)
+
+
+def _built(
+    hparams: HParams, folder: str, tell: Callable[[str], None], console: rich.console.Console
+) -> experiment.Experiment:
+    """Builds the experiment and tells of its data."""
+    data = hparams.data
+    if isinstance(data, OracleDataHParams):
+        tell(f"drawing {data.num_train + data.num_test:,} sequences of data")
+        return experiment.build(hparams, folder)
+    with ReadingProgress(f"reading {data.path}", console) as progress:
+        built = experiment.build(hparams, folder, progress)
+    sizes = built.sizes
+    tell(
+        f"{sizes.num_train:,} sequences to learn from, {sizes.num_test:,} held out, "
+        f"{sizes.vocab_size:,} tokens, {sizes.length} positions"
+    )
+    for note in built.notes:
+        tell(note)
+    return built
