@@ -26,7 +26,7 @@ def equations(hparams):
         return len(jaxpr.eqns) + sum(map(count, inner))
 
     models = experiment.build_models(hparams)
-    step = compile_calls(hparams.schedule, models, hparams.sizes.length)["generator_steps"]
+    step = compile_calls(hparams.schedule, models, hparams.sizes)["generator_steps"]
     data = phases.sequences_of(hparams, hparams.schedule.batch_size)
     return count(jax.make_jaxpr(step)(phases.init_state(models), data).jaxpr)
 
@@ -70,7 +70,7 @@ def test_a_round_needs_no_host(played):
     )
     models = experiment.build_models(hparams)
     state, data = phases.init_state(models), phases.sequences_of(hparams, 64)
-    compiled = compile_calls(hparams.schedule, models, hparams.sizes.length)
+    compiled = compile_calls(hparams.schedule, models, hparams.sizes)
     end_round = jax.jit(models.method.end_round)
     jax.block_until_ready((state, data))
     with jax.transfer_guard("disallow_explicit"):

@@ -29,7 +29,7 @@ def run(folders, hparams=FEW):
     console = rich.console.Console(file=io.StringIO(), width=200)
     trainer = Trainer(hparams, [str(folder) for folder in folders], console)
     trainer.run()
-    for compiled in trainer._compiled.values():
+    for compiled in trainer._opened.calls.values():
         assert compiled._cache_size() <= 1
     return console.file.getvalue()
 

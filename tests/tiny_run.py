@@ -48,7 +48,7 @@ def run(hparams, folder, stop_after=None, monkeypatch=None):
         monkeypatch.setattr(trainer, "_run_call", counted)
     trainer.run()
     # Each program was traced at most once, whatever the phase it is called from.
-    for compiled in trainer._compiled.values():
+    for compiled in trainer._opened.calls.values():
         assert compiled._cache_size() <= 1
     return output.getvalue()
 

@@ -84,7 +84,7 @@ def _mle_step(hparams: HParams, models: Models) -> Phase:
     batch_size = hparams.schedule.batch_size
     return Phase(
         f"MLE step, B {batch_size}",
-        compile_calls(hparams.schedule, models, hparams.sizes.length)["pretrain_generator_epoch"],
+        compile_calls(hparams.schedule, models, hparams.sizes)["pretrain_generator_epoch"],
         lambda: (init_state(models), sequences_of(hparams, _MLE_STEPS * batch_size)),
         _MLE_STEPS,
         batch_size * hparams.sizes.length,
@@ -223,7 +223,7 @@ def _g_step(hparams: HParams, models: Models) -> Phase:
 
 def _d_epochs(hparams: HParams, models: Models) -> Phase:
     schedule = hparams.schedule
-    function = compile_calls(hparams.schedule, models, hparams.sizes.length)["discriminator_epochs"]
+    function = compile_calls(hparams.schedule, models, hparams.sizes)["discriminator_epochs"]
 
     def d_step(state: Any, data: Samples) -> tuple[Any, Metrics]:
         state, metrics, _ = function(state, data)

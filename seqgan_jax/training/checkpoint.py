@@ -74,13 +74,14 @@ class Checkpoints:
                 self._manager.delete(step)
 
     def restore(
-        self, like: TrainState, layout: Layout | None = None
+        self, like: TrainState, layout: Layout | None = None, *, prng: str = "threefry2x32"
     ) -> tuple[TrainState, Progress]:
         """Reads the newest checkpoint, whatever devices and hosts it was written from.
 
         Args:
           like: a state, or its shapes, of the same models and settings.
           layout: of the devices that it is to lie on; the first device by default.
+          prng: the kind of its key.
 
         Returns:
           The state and the progress.
@@ -101,8 +102,7 @@ class Checkpoints:
                 progress=ocp.args.JsonRestore(),
             ),
         )
-        kind = jax.random.key_impl(like.key)
-        key = jax.random.wrap_key_data(restored["state"].key, impl=kind)
+        key = jax.random.wrap_key_data(restored["state"].key, impl=prng)
         state = dataclasses.replace(restored["state"], key=key)
         return state, Progress(**restored["progress"])
 

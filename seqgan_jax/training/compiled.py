@@ -40,6 +40,19 @@ def compile_calls(
       `keep_best`, `(state, held-out sequences) -> state`; and `end_round` and `go_back`,
       `state -> state`. Each consumes the state that it is given.
     """
+    calls = _calls(schedule, models, sizes)
+    if num_seeds > 1:
+        spread = layout is not None and layout.spreads_seeds
+        calls = {name: seeds.over_seeds(call, spread=spread) for name, call in calls.items()}
+    if layout is not None and layout.mesh is not None:
+        calls = {name: _laid_out(call, layout, num_seeds > 1) for name, call in calls.items()}
+    return {name: jax.jit(call, donate_argnums=0) for name, call in calls.items()}
+
+
+def _calls(
+    schedule: ScheduleHParams, models: Models, sizes: DataSizes
+) -> dict[str, Callable[..., Any]]:
+    """The calls for one seed, not jitted."""
     method, num_rows = models.method, sizes.num_train
 
     def negatives(state: TrainState, key: Array, number: int) -> Samples:
@@ -72,13 +85,7 @@ def compile_calls(
         "end_round": functools.partial(method.end_round),
         "go_back": functools.partial(early_stopping.go_back),
     }
-    calls = with_data | alone
-    if num_seeds > 1:
-        spread = layout is not None and layout.spreads_seeds
-        calls = {name: seeds.over_seeds(call, spread=spread) for name, call in calls.items()}
-    if layout is not None and layout.mesh is not None:
-        calls = {name: _laid_out(call, layout, num_seeds > 1) for name, call in calls.items()}
-    return {name: jax.jit(call, donate_argnums=0) for name, call in calls.items()}
+    return with_data | alone
 
 
 def _laid_out(call: Callable[..., Any], layout: Layout, stacked: bool) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ import functools
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from seqgan_jax.methods.state import TrainState
@@ -17,6 +18,7 @@ from seqgan_jax.search.likelihood_ratio import verdict_reward
 from seqgan_jax.search.rewards import scores
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training.experiment import Experiment
+from seqgan_jax.training.sharding import Layout, on_host
 from seqgan_jax.types import Array, LabelledBatch, Params, Samples, Sequences
 
 # Sequences of each kind on which the discriminator's accuracy is measured: a standard error of
@@ -26,11 +28,17 @@ _JUDGED = 1_000
 _SCORED = 2_000
 
 
+def _as_they_are(sequences: Samples | Sequences) -> Samples:
+    return Samples(*(jnp.asarray(leaf) for leaf in sequences))
+
+
 class Evaluator:
     """Measures states of one experiment; its functions compile once."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, layout: Layout | None = None) -> None:
         self._experiment = experiment
+        # Without a layout all lies on one device.
+        self._rows = _as_they_are if layout is None else layout.rows
         self._num_samples = experiment.hparams.evaluation.eval_samples
         train, test = (Sequences(*jax.device_get(x)) for x in (experiment.train, experiment.test))
         self.codec = codec = experiment.codec
@@ -39,7 +47,10 @@ class Evaluator:
         self._copied = CopiedFraction(*self._words(train))
         # Files may be sorted: what is measured of some held-out sequences is of a fixed draw.
         order = np.random.default_rng(0).permutation(len(test.tokens))
-        self._held_out = Samples(*(leaf[order] for leaf in experiment.test))
+        self._held_out = Sequences(*(leaf[order] for leaf in test))
+        self._judged_by = self._rows(
+            Sequences(*(leaf[: self._num_samples] for leaf in self._held_out))
+        )
         self._scorer = Scorer(train, test, codec.end_token, codec.unknown_token)
         # Self-BLEU compares equal numbers of samples and of real sequences.
         self._num_scored = min(_SCORED, self._num_samples, len(train.tokens))
@@ -51,7 +62,7 @@ class Evaluator:
                 functools.partial(
                     negative_log_likelihood,
                     experiment.oracle.language_model,
-                    experiment.oracle.params,
+                    jax.device_get(experiment.oracle.params),
                 )
             )
         self._nll = jax.jit(
@@ -72,14 +83,16 @@ class Evaluator:
             real = self._scorer.bleu(self._few_real) | self._scorer.self_bleu(self._few_real)
             return copied | {f"{name}_real": value for name, value in real.items()}
         # Held-out data are the oracle's own samples: no others need be drawn.
-        test = Samples(*(leaf[: self._num_samples] for leaf in self._held_out))
-        key = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"ceiling"))
+        mask = self._held_out.mask[: self._num_samples]
+        kind = jax.random.key(0, impl="threefry2x32")
+        key = jax.random.fold_in(kind, zlib.crc32(b"ceiling"))
         uniform = jax.random.randint(
-            key, test.tokens.shape, 0, experiment.oracle.language_model.vocab_size
+            key, mask.shape, 0, experiment.oracle.language_model.vocab_size
         )
+        ceiling = self._rows(Sequences(np.asarray(uniform), mask))
         return copied | {
-            "nll_oracle_floor": float(self._nll_oracle(test)),
-            "nll_oracle_ceiling": float(self._nll_oracle(Samples(uniform, test.mask))),
+            "nll_oracle_floor": float(self._nll_oracle(self._judged_by)),
+            "nll_oracle_ceiling": float(self._nll_oracle(ceiling)),
         }
 
     def generator(self, state: TrainState) -> dict[str, float]:
@@ -88,11 +101,10 @@ class Evaluator:
         NLL_oracle where there is an oracle, else BLEU, self-BLEU and the mean length in words.
         """
         samples = self.samples(state, self._num_samples, "evaluation")
-        test = Samples(*(leaf[: self._num_samples] for leaf in self._held_out))
-        host = Sequences(*jax.device_get(samples))
+        host = Sequences(*on_host(samples))
         return {
             **self._quality(samples, host),
-            "nll_test": float(self._nll(state.generator, test)),
+            "nll_test": float(self._nll(state.generator, self._judged_by)),
             "entropy": float(self._nll(state.generator, samples)),
             "distinct": distinct_fraction(host.tokens),
             "copied": self._copied(*self._words(host)),
@@ -114,14 +126,15 @@ class Evaluator:
         half = trained_on.tokens.shape[0] // 2
         test = self._held_out
         number = min(_JUDGED, half, test.tokens.shape[0])
-        samples = self.samples(state, number, "judged")
+        samples = Sequences(*on_host(self.samples(state, number, "judged")))
+        train_on = Sequences(*on_host((trained_on.tokens, trained_on.mask)))
         logits = {
-            name: np.asarray(
+            name: on_host(
                 self._logits(state.generator, state.discriminator, tokens[:number], mask[:number])
             )
             for name, tokens, mask in (
-                ("train_real", trained_on.tokens, trained_on.mask),
-                ("train_fake", trained_on.tokens[half:], trained_on.mask[half:]),
+                ("train_real", *train_on),
+                ("train_fake", train_on.tokens[half:], train_on.mask[half:]),
                 ("heldout_real", test.tokens, test.mask),
                 ("heldout_fake", samples.tokens, samples.mask),
             )

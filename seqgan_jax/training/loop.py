@@ -43,9 +43,9 @@ class Trainer:
     Args of the constructor:
       hparams: the experiment.
       folders: the run's folder; made if missing, resumed if it holds the same experiment. With
-        `hparams.num_seeds` above 1 it holds those of the seeds. Of several given ones, a list, the i-th is a run of seed `hparams.seed + i`, as it would be alone but for
-        rounding, and for early stopping, which waits for the last of them; they are trained, and
-        resumed, together.
+        `hparams.num_seeds` above 1 it holds those of the seeds; or they are given, as a list. The
+        i-th is a run of seed `hparams.seed + i`, as it would be alone but for rounding, and for
+        early stopping, which waits for the last of them; they are trained, and resumed, together.
       console: where progress is shown.
       starts: folders of runs of the same seeds, settings and way to pre-train: where nothing has
         been trained yet, their pre-training is taken over if it would be these runs' own.
@@ -111,7 +111,7 @@ class Trainer:
         initial = functools.partial(
             early_stopping.initial_state, self._experiment.models.method, self._schedule
         )
-        states = restored(self._runs, initial, self._layout, self._hparams.prng)
+        states = restored(self._runs, initial, self._layout)
         self._state = self._stacked(states)
         origin = shared_start.origin(self._experiment, self._runs, self._layout)
         shared_start.note(self._runs, origin)

@@ -46,11 +46,16 @@ class RunFolder:
             own_method.keep(hparams.method, folder)
         self.folder = folder
         self.seed = hparams.seed
+        self._prng = hparams.prng
         self.progress = checkpoint.Progress()
         self._checkpoints = checkpoint.Checkpoints(
             os.path.join(folder, checkpoint.FOLDER),
             max(keeping, hparams.evaluation.checkpoints_kept),
         )
+
+    def key(self) -> Array:
+        """The key that the run begins with."""
+        return jax.random.key(self.seed, impl=self._prng)
 
     def checkpoints(self) -> set[int]:
         """The numbers of calls that can be resumed after."""
@@ -59,7 +64,7 @@ class RunFolder:
     def restore(self, like: TrainState, calls: int, layout: Layout) -> TrainState:
         """The state after so many calls; what was saved later is dropped."""
         self._checkpoints.drop_after(calls)
-        state, self.progress = self._checkpoints.restore(like, layout)
+        state, self.progress = self._checkpoints.restore(like, layout, prng=self._prng)
         return state
 
     def begin_anew(self) -> None:
@@ -149,7 +154,7 @@ class RunFolder:
 
 
 def restored(
-    runs: Sequence[RunFolder], initial: Callable[[Array], TrainState], layout: Layout, prng: str
+    runs: Sequence[RunFolder], initial: Callable[[Array], TrainState], layout: Layout
 ) -> list[TrainState]:
     """The state of each run at the newest checkpoint that all have, or a fresh one.
 
@@ -157,7 +162,6 @@ def restored(
       runs: trained together.
       initial: makes a fresh state from a key.
       layout: where states are to lie.
-      prng: the kind of the keys.
 
     Raises:
       ConfigError: as of `common_checkpoint`.
@@ -165,7 +169,7 @@ def restored(
     calls = common_checkpoint(runs)
     states = []
     for run in runs:
-        key = jax.random.key(run.seed, impl=prng)
+        key = run.key()
         if calls:
             states.append(run.restore(jax.eval_shape(initial, key), calls, layout))
         else:

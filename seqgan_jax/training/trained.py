@@ -39,7 +39,9 @@ def read(folder: str, pretrained: bool = False) -> Trained:
     if checkpoints is None or checkpoints.newest() is None:
         raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
     init = functools.partial(initial_state, outline.models.method, outline.hparams.schedule)
-    state, progress = checkpoints.restore(jax.eval_shape(init, jax.random.key(0)))
+    prng = outline.hparams.prng
+    like = jax.eval_shape(init, jax.random.key(0, impl=prng))
+    state, progress = checkpoints.restore(like, prng=prng)
     checkpoints.close()
     return Trained(outline, state, progress)
 
