@@ -1,6 +1,7 @@
 """Trains a generator: `python bin/train.py --config=configs/oracle.py`.
 
 Any field of the config is a flag: `--config.model.hidden_dim=64`. The same command again resumes.
+On several hosts it is started on each; docs/scaling.md tells how.
 """
 
 from absl import flags
@@ -9,6 +10,7 @@ from seqgan_jax.training import command_line
 from seqgan_jax.training.loop import Trainer
 
 command_line.define_config()
+command_line.define_hosts()
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run. Default: runs/<config>-<variant>."
 )

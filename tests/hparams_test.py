@@ -369,6 +369,10 @@ def test_the_paper_variant_is_the_paper():
     assert config_of("oracle", "paper").to_dict() == {
         "method": "seqgan",
         "seed": 0,
+        "num_seeds": 1,
+        "precision": "float32",
+        "prng": "threefry2x32",
+        "mesh": {"data": 0, "model": 1},
         "data": {
             "kind": "oracle",
             "oracle_path": "",

@@ -111,7 +111,7 @@ def test_a_kill_before_its_first_checkpoint_changes_nothing(start, alone, tmp_pa
     assert "begins with" not in trained_in(SEQGAN, tmp_path, start)  # it is finished
 
 
-@pytest.mark.parametrize("field", ["seeds", "data", "jax", "device"])
+@pytest.mark.parametrize("field", ["seeds", "data", "jax", "device", "mesh"])
 def test_a_start_of_another_origin_is_not_taken(start, alone, tmp_path, monkeypatch, field):
     """Other seeds beside it, other data in a file of the same name, another machine."""
     made, output = trainer(SEQGAN, tmp_path, start)
@@ -120,7 +120,7 @@ def test_a_start_of_another_origin_is_not_taken(start, alone, tmp_path, monkeypa
 
     def of_another(folder, pretrained=False):
         found = read(folder, pretrained)
-        assert set(found.progress.origin) == {"seeds", "data", "jax", "device"}
+        assert set(found.progress.origin) == {"seeds", "data", "jax", "device", "mesh"}
         assert found.progress.origin["seeds"] == [*SEEDS]
         changed = json.loads(json.dumps(found.progress.origin)) | {field: "another"}
         return found._replace(progress=dataclasses.replace(found.progress, origin=changed))

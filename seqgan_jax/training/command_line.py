@@ -15,6 +15,7 @@ from ml_collections import ConfigDict, config_flags
 
 from seqgan_jax.checked import ConfigError, UserError, from_mapping
 from seqgan_jax.hparams import HParams
+from seqgan_jax.training import hosts
 from seqgan_jax.training.divergence import DivergedError
 
 
@@ -43,11 +44,24 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
         logging.set_verbosity(logging.ERROR)  # Orbax warns of settings that are meant
         use_compilation_cache()
         try:
+            if "coordinator_address" in flags.FLAGS:
+                given = flags.FLAGS
+                hosts.join(
+                    hosts.Address(given.coordinator_address, given.num_processes, given.process_id)
+                )
             main(*([list(arguments[1:])] if positional else []))
         except UserError as error:
             fail(str(error))
         except DivergedError as error:
             fail(str(error), status=1)
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            if not hosts.several():
+                raise
+            fail(
+                "another process of this job has ended, or cannot be reached; the same command in "
+                f"every process resumes from the newest checkpoint ({str(error).splitlines()[0]})",
+                status=1,
+            )
         except KeyboardInterrupt:
             sys.stderr.write(
                 "interrupted; the same command resumes from the newest checkpoint, if any\n"
@@ -80,6 +94,11 @@ def _flag_error(arguments: Sequence[str], error: Exception) -> str:
 def fail(message: str, status: int = 2) -> NoReturn:
     """Writes the error and ends the program."""
     sys.stderr.write(f"error: {message}\n")
+    if hosts.joined():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # At once: JAX would wait for the other processes, and they for this one.
+        os._exit(status)
     sys.exit(status)
 
 
@@ -91,6 +110,15 @@ def define_config(default: str | None = None) -> None:
     )  # fmt: skip
     if default is None:
         flags.mark_flag_as_required("config")
+
+
+def define_hosts() -> None:
+    """Defines the flags of a job of several processes."""
+    flags.DEFINE_string(
+        "coordinator_address", None, "HOST:PORT of process 0, where JAX cannot find it by itself."
+    )
+    flags.DEFINE_integer("num_processes", None, "Processes of this job, with the address.")
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0, with the address.")
 
 
 def read_config() -> HParams:
@@ -124,7 +152,12 @@ def default_workdir() -> str:
 
 
 def console() -> rich.console.Console:
-    """Standard output: coloured and narrow on a terminal, unwrapped lines elsewhere."""
+    """Standard output: coloured and narrow on a terminal, unwrapped lines elsewhere.
+
+    Of several processes the first speaks.
+    """
+    if hosts.joined() and not hosts.is_first():
+        return rich.console.Console(quiet=True)
     if sys.stdout.isatty():
         return rich.console.Console()
     return rich.console.Console(width=200, soft_wrap=True)

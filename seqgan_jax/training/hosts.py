@@ -122,6 +122,11 @@ def _initialize(address: Address) -> None:
         raise ConfigError(f"the processes of this job do not find one another: {error}") from error
 
 
+def joined() -> bool:
+    """Whether this process has joined others; asks no device."""
+    return bool(jax.distributed.is_initialized())
+
+
 def several() -> bool:
     """Whether the job has more than one process."""
     return jax.process_count() > 1
