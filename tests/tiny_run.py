@@ -2,6 +2,7 @@
 
 import io
 
+import jax
 import rich.console
 
 from seqgan_jax import hparams as hp
@@ -48,8 +49,9 @@ def run(hparams, folder, stop_after=None, monkeypatch=None):
         monkeypatch.setattr(trainer, "_run_call", counted)
     trainer.run()
     # Each program was traced at most once, whatever the phase it is called from.
+    # On a mesh the first call's arrays may be described in other words, and be looked up twice.
     for compiled in trainer._opened.calls.values():
-        assert compiled._cache_size() <= 1
+        assert compiled._cache_size() <= (1 if jax.device_count() == 1 else 2)
     return output.getvalue()
 
 

@@ -99,6 +99,8 @@ class Layout:
                     axes[axis] = MODEL
             if stacked and self.spreads_seeds:
                 axes[0] = DATA
+            while axes and axes[-1] is None:  # as jit writes it, or the next call would be another
+                axes.pop()
             return NamedSharding(mesh, PartitionSpec(*axes))
 
         return jax.tree_util.tree_map_with_path(place, tree)
