@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -54,22 +55,24 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
             fail(str(error))
         except DivergedError as error:
             fail(str(error), status=1)
-        except (jax.errors.JaxRuntimeError, ValueError) as error:
-            if not hosts.several():
+        except Exception as error:
+            if not hosts.joined():
                 raise
-            fail(
-                "another process of this job has ended, or cannot be reached; the same command in "
-                f"every process resumes from the newest checkpoint ({str(error).splitlines()[0]})",
-                status=1,
-            )
+            if _is_of_the_job(error):
+                fail(
+                    "another process of this job has ended, or cannot be reached; the same command "
+                    "in every process resumes from the newest checkpoint "
+                    f"({str(error).splitlines()[0]})",
+                    status=1,
+                )
+            traceback.print_exc()
+            _end_at_once(1)
         except KeyboardInterrupt:
             sys.stderr.write(
                 "interrupted; the same command resumes from the newest checkpoint, if any\n"
             )
-            sys.stdout.flush()
-            sys.stderr.flush()
-            # At once: an interpreter that ends in the midst of a compilation crashes.
-            os._exit(130)
+            # An interpreter that ends in the midst of a compilation crashes.
+            _end_at_once(130)
 
     app.run(guarded, flags_parser=parse)
 
@@ -95,11 +98,24 @@ def fail(message: str, status: int = 2) -> NoReturn:
     """Writes the error and ends the program."""
     sys.stderr.write(f"error: {message}\n")
     if hosts.joined():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # At once: JAX would wait for the other processes, and they for this one.
-        os._exit(status)
+        # JAX would wait for the other processes, and they for this one.
+        _end_at_once(status)
     sys.exit(status)
+
+
+def _end_at_once(status: int) -> NoReturn:
+    """Ends the program without what Python does at its end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _is_of_the_job(error: Exception) -> bool:
+    """Whether the error is that of a collective whose other side has gone."""
+    if not isinstance(error, jax.errors.JaxRuntimeError | ValueError):
+        return False
+    words = ("gloo", "nccl", "coordination", "heartbeat", "unavailable", "deadline", "barrier")
+    return any(word in str(error).lower() for word in words)
 
 
 def define_config(default: str | None = None) -> None:

@@ -15,7 +15,7 @@ from seqgan_jax.hparams import HParams, ScheduleHParams
 from seqgan_jax.training import experiment, hosts, plan, real_data, workdir
 from seqgan_jax.training.compiled import compile_calls
 from seqgan_jax.training.progress import ReadingProgress
-from seqgan_jax.training.run_folder import RunFolder
+from seqgan_jax.training.run_folder import RunFolder, claim
 from seqgan_jax.training.sharding import Layout
 from seqgan_jax.types import Samples
 
@@ -80,14 +80,16 @@ def open_runs(
     # Of several, a kill between two checkpoints must leave the one before in both folders.
     least = 1 if len(folders) == 1 else 2
 
-    def claim() -> list[RunFolder]:
-        pairs = zip(folders, seeded, strict=True)
-        return [RunFolder(name, each, keeping=least) for name, each in pairs]
+    def claim_all() -> None:
+        for name, each in zip(folders, seeded, strict=True):
+            claim(name, each)
+        if not isinstance(hparams.data, OracleDataHParams):
+            for name in folders[1:]:
+                real_data.keep_copy(folders[0], name)
 
-    runs = hosts.first_then_others(claim)
-    if not isinstance(hparams.data, OracleDataHParams) and hosts.is_first():
-        for name in folders[1:]:
-            real_data.keep_copy(folders[0], name)
+    hosts.first_alone(claim_all)
+    pairs = zip(folders, seeded, strict=True)
+    runs = [RunFolder(name, each, keeping=least) for name, each in pairs]
     schedule = plan.without_idle_steps(built.hparams.schedule, built.models.method)
     calls = compile_calls(schedule, built.models, built.sizes, len(folders), layout)
     train, test = layout.rows(built.train), layout.rows(built.test)

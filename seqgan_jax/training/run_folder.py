@@ -31,19 +31,15 @@ SAMPLES_FILE = "samples.txt"
 class RunFolder:
     """The folder of one run, one seed.
 
+    Every process of a job has it, and makes it at the same time; the first has claimed it.
+
     Args of the constructor:
-      folder: made if missing.
+      folder: see `claim`.
       hparams: as given, not as fitted to the data.
       keeping: checkpoints to keep, if `hparams` ask for fewer.
-
-    Raises:
-      ConfigError: the folder belongs to another config or method, or cannot be made.
     """
 
     def __init__(self, folder: str, hparams: HParams, keeping: int = 1) -> None:
-        if hosts.is_first():
-            workdir.claim(folder, hparams)
-            own_method.keep(hparams.method, folder)
         self.folder = folder
         self.seed = hparams.seed
         self._prng = hparams.prng
@@ -151,6 +147,16 @@ class RunFolder:
         if hasattr(self, "_writer"):
             self._writer.close()
         self._checkpoints.close()
+
+
+def claim(folder: str, hparams: HParams) -> None:
+    """Makes the folder if it is missing, and notes in it what run it is of.
+
+    Raises:
+      ConfigError: it belongs to another config or method, or cannot be made.
+    """
+    workdir.claim(folder, hparams)
+    own_method.keep(hparams.method, folder)
 
 
 def restored(

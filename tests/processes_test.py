@@ -1,0 +1,127 @@
+"""Jobs of several processes are the run of one; one killed ends the job, which then goes on."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from mesh_run import WIDE, same_run
+from tiny_run import metric_lines, run
+
+from seqgan_jax.training import trained, writers
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DEVICES = 8  # of a job, shared by its processes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("processes")
+
+
+@pytest.fixture(scope="module")
+def start(folder):
+    """Starts a job; its processes are killed if the test ends before them."""
+    started = []
+
+    def start_job(workdir, number, mesh):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        data, model = mesh
+        environment = os.environ | {
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES // number}",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        }
+        job = [
+            subprocess.Popen(
+                [sys.executable, str(ROOT / "bin" / "train.py"),
+                 f"--config={ROOT / 'tests' / 'wide_config.py'}", f"--config.mesh.data={data}",
+                 f"--config.mesh.model={model}", f"--workdir={workdir}",
+                 f"--coordinator_address=127.0.0.1:{port}", f"--num_processes={number}",
+                 f"--process_id={index}"],
+                env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for index in range(number)
+        ]  # fmt: skip
+        started.extend(job)
+        return job
+
+    yield start_job
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def finished(job):
+    """Waits for a job; none of its processes may fail. What each has said."""
+    said = [process.communicate(timeout=600) for process in job]
+    for process, (_, errors) in zip(job, said, strict=True):
+        assert process.returncode == 0, errors
+    return [output for output, _ in said]
+
+
+def killed(job, index, workdir, lines):
+    """Kills one process once so many lines of metrics are there; the others' errors."""
+    path = workdir / writers.FILE_NAME
+    deadline = time.monotonic() + 300
+    while not path.exists() or len(path.read_text().splitlines()) < lines:
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in job)
+        time.sleep(0.1)
+    job[index].send_signal(signal.SIGKILL)
+    others = [process for number, process in enumerate(job) if number != index]
+    errors = [process.communicate(timeout=60)[1] for process in others]
+    assert all(process.returncode not in (0, None) for process in others)
+    return errors
+
+
+@pytest.fixture(scope="module")
+def alone(folder):
+    """The run on one device, in this process."""
+    run(WIDE, folder / "alone")
+    return folder / "alone"
+
+
+@pytest.fixture(scope="module")
+def two(folder, start):
+    """The run of two processes, and what they have said."""
+    return folder / "two", finished(start(folder / "two", 2, (4, 2)))
+
+
+def test_two_processes_make_the_run_of_one_device(alone, two):
+    same_run(alone, two[0])
+
+
+def test_one_process_of_them_speaks(two):
+    said = ["\n".join(line for line in each.splitlines() if "Gloo" not in line) for each in two[1]]
+    assert "20/20" in said[0]
+    assert not said[1]
+
+
+def test_four_processes_make_the_run_of_one_device(alone, folder, start):
+    finished(start(folder / "four", 4, (8, 1)))
+    same_run(alone, folder / "four")
+
+
+def test_a_killed_process_ends_the_job_and_it_resumes_to_the_bit(two, folder, start):
+    workdir = folder / "killed"
+    for index, lines in ((1, 8), (0, 14)):
+        (error,) = killed(start(workdir, 2, (4, 2)), index, workdir, lines)
+        # Its own sentence, or, where JAX is first to notice, JAX's.
+        assert "another process of this job has ended" in error or "another task died" in error
+        assert not (workdir / "summary.json").exists()
+    (said, _) = finished(start(workdir, 2, (4, 2)))
+    assert "resuming after" in said
+    whole = two[0]
+    assert metric_lines(workdir) == metric_lines(whole)
+    assert (workdir / "samples.txt").read_bytes() == (whole / "samples.txt").read_bytes()
+    states = [trained.read(str(each)).state for each in (workdir, whole)]
+    jax.tree.map(np.testing.assert_array_equal, *(each.generator for each in states))
+    jax.tree.map(np.testing.assert_array_equal, *(each.discriminator for each in states))
