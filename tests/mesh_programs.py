@@ -1,0 +1,102 @@
+"""Compiles programs of training for meshes of virtual devices, for tests that read them.
+
+`mesh_programs.py FOLDER` writes what each device would run, and the memory that it would take; no
+array is ever made, and nothing runs.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+
+import jax
+import jax.numpy as jnp
+
+from seqgan_jax import hparams as hp
+from seqgan_jax.benchmark import phases
+from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.training.compiled import compile_calls
+from seqgan_jax.training.experiment import build_models
+from seqgan_jax.training.sharding import Layout
+from seqgan_jax.types import Samples
+
+# V is 8 times a prime that divides no other size: what it divides has an axis of the vocabulary.
+PRIME, EMBED, HIDDEN, BATCH, LENGTH = 131, 12, 8, 64, 8
+CNN = hp.HParams(
+    data=OracleDataHParams(vocab_size=8 * PRIME, length=LENGTH, num_train=64, num_test=64),
+    model=hp.ModelHParams(embed_dim=EMBED, hidden_dim=HIDDEN),
+    discriminator=hp.DiscriminatorHParams(embed_dim=EMBED, filters=((1, 3), (3, 2))),
+    training=hp.TrainingHParams(num_rollouts=4),
+    schedule=hp.ScheduleHParams(batch_size=BATCH, d_samples=64),
+    evaluation=hp.EvaluationHParams(eval_samples=64),
+)
+DENSITY = dataclasses.replace(
+    CNN,
+    discriminator=hp.DiscriminatorHParams("density", embed_dim=EMBED, hidden_dim=HIDDEN),
+    training=dataclasses.replace(
+        CNN.training, reward="likelihood_ratio", baseline="prefix", d_l2=0.0
+    ),
+)
+KINDS = {"cnn": CNN, "density": DENSITY}
+G_STEPS = [("cnn", 8, 1), ("cnn", 4, 2), ("cnn", 1, 8), ("density", 4, 2)]
+SEARCHES = [("cnn", 1, BATCH), ("cnn", 2, BATCH), ("cnn", 8, BATCH), ("density", 8, BATCH)]
+SMALL = ("cnn", 1, BATCH // 8)
+
+
+def described(tree, places):
+    """The tree's shapes, each in its place."""
+    if places is None:
+        return tree
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        tree, places,
+    )  # fmt: skip
+
+
+def setting(hparams, data, model):
+    """Settings on a mesh, its layout, and what the state and the real sequences look like."""
+    hparams = dataclasses.replace(hparams, mesh=hp.MeshHParams(data, model))
+    models, layout = build_models(hparams), Layout(hparams.mesh, hparams.sizes.vocab_size)
+    state = jax.eval_shape(models.method.init_state, jax.random.key(0))
+    shape = (hparams.sizes.num_train, hparams.sizes.length)
+    rows = Samples(jax.ShapeDtypeStruct(shape, jnp.int32), jax.ShapeDtypeStruct(shape, bool))
+    return hparams, models, layout, described(state, layout.shardings(state)), rows
+
+
+def generator_step(kind, data, model):
+    """The g-step of a run."""
+    hparams, models, layout, state, rows = setting(KINDS[kind], data, model)
+    call = compile_calls(hparams.schedule, models, hparams.sizes, layout=layout)["generator_steps"]
+    with layout.context():
+        return call.lower(state, rows).compile()
+
+
+def search(kind, data, batch_size):
+    """Monte Carlo search alone."""
+    schedule = dataclasses.replace(CNN.schedule, batch_size=batch_size)
+    hparams = dataclasses.replace(KINDS[kind], schedule=schedule)
+    hparams, _, layout, state, _ = setting(hparams, data, 1)
+    function = phases.build(hparams)["action_values"].function
+    tokens = jax.ShapeDtypeStruct((batch_size, hparams.sizes.length), jnp.int32)
+    with layout.context():
+        return jax.jit(function).lower(jax.random.key(1), (state, tokens)).compile()
+
+
+def main(folder):
+    programs = {("g-step", *each): generator_step(*each) for each in G_STEPS}
+    programs |= {("search", *each): search(*each) for each in [*SEARCHES, SMALL]}
+    memory = {}
+    for key, program in programs.items():
+        name = "-".join(map(str, key))
+        (pathlib.Path(folder) / f"{name}.txt").write_text(program.as_text())
+        held = program.memory_analysis()
+        memory[name] = [held.temp_size_in_bytes, held.argument_size_in_bytes]
+    (pathlib.Path(folder) / "memory.json").write_text(json.dumps(memory))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
