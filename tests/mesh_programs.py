@@ -17,12 +17,10 @@ import jax
 import jax.numpy as jnp
 
 from seqgan_jax import hparams as hp
-from seqgan_jax.benchmark import phases
+from seqgan_jax.benchmark import phases, programs
 from seqgan_jax.data_hparams import OracleDataHParams
-from seqgan_jax.training.compiled import compile_calls
 from seqgan_jax.training.experiment import build_models
 from seqgan_jax.training.sharding import Layout
-from seqgan_jax.types import Samples
 
 # V is 8 times a prime that divides no other size: what it divides has an axis of the vocabulary.
 PRIME, EMBED, HIDDEN, BATCH, LENGTH = 131, 12, 8, 64, 8
@@ -47,39 +45,16 @@ SEARCHES = [("cnn", 1, BATCH), ("cnn", 2, BATCH), ("cnn", 8, BATCH), ("density",
 SMALL = ("cnn", 1, BATCH // 8)
 
 
-def described(tree, places):
-    """The tree's shapes, each in its place."""
-    if places is None:
-        return tree
-    return jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-        tree, places,
-    )  # fmt: skip
-
-
-def setting(hparams, data, model):
-    """Settings on a mesh, its layout, and what the state and the real sequences look like."""
-    hparams = dataclasses.replace(hparams, mesh=hp.MeshHParams(data, model))
-    models, layout = build_models(hparams), Layout(hparams.mesh, hparams.sizes.vocab_size)
-    state = jax.eval_shape(models.method.init_state, jax.random.key(0))
-    shape = (hparams.sizes.num_train, hparams.sizes.length)
-    rows = Samples(jax.ShapeDtypeStruct(shape, jnp.int32), jax.ShapeDtypeStruct(shape, bool))
-    return hparams, models, layout, described(state, layout.shardings(state)), rows
-
-
-def generator_step(kind, data, model):
-    """The g-step of a run."""
-    hparams, models, layout, state, rows = setting(KINDS[kind], data, model)
-    call = compile_calls(hparams.schedule, models, hparams.sizes, layout=layout)["generator_steps"]
-    with layout.context():
-        return call.lower(state, rows).compile()
+def on_mesh(hparams, data, model):
+    return dataclasses.replace(hparams, mesh=hp.MeshHParams(data, model))
 
 
 def search(kind, data, batch_size):
     """Monte Carlo search alone."""
     schedule = dataclasses.replace(CNN.schedule, batch_size=batch_size)
-    hparams = dataclasses.replace(KINDS[kind], schedule=schedule)
-    hparams, _, layout, state, _ = setting(hparams, data, 1)
+    hparams = dataclasses.replace(on_mesh(KINDS[kind], data, 1), schedule=schedule)
+    models, layout = build_models(hparams), Layout(hparams.mesh, hparams.sizes.vocab_size)
+    state, _ = programs.described(hparams.sizes, layout, models.method.init_state)
     function = phases.build(hparams)["action_values"].function
     tokens = jax.ShapeDtypeStruct((batch_size, hparams.sizes.length), jnp.int32)
     with layout.context():
@@ -87,10 +62,15 @@ def search(kind, data, batch_size):
 
 
 def main(folder):
-    programs = {("g-step", *each): generator_step(*each) for each in G_STEPS}
-    programs |= {("search", *each): search(*each) for each in [*SEARCHES, SMALL]}
+    compiled = {
+        ("g-step", kind, *mesh): programs.compile_call(
+            on_mesh(KINDS[kind], *mesh), "generator_steps"
+        )
+        for kind, *mesh in G_STEPS
+    }
+    compiled |= {("search", *each): search(*each) for each in [*SEARCHES, SMALL]}
     memory = {}
-    for key, program in programs.items():
+    for key, program in compiled.items():
         name = "-".join(map(str, key))
         (pathlib.Path(folder) / f"{name}.txt").write_text(program.as_text())
         held = program.memory_analysis()
