@@ -30,11 +30,16 @@ class Device(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def devices(tmp_path_factory):
+def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs")
     command = [sys.executable, str(TESTS / "mesh_programs.py"), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS, check=False)
     assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def devices(folder):
     memory = json.loads((folder / "memory.json").read_text())
     return {
         name: Device(hlo.read((folder / f"{name}.txt").read_text()), *held)
@@ -113,6 +118,14 @@ def test_over_the_vocabulary_a_g_step_moves_nothing_along_it(devices):
     # Nor are gradients of what all have added up: all take them alike.
     cell, _ = gradients(VOCAB)
     assert not [each for dims in cell for each in moved(program) if each[0] == dims]
+
+
+@pytest.mark.parametrize("mesh", [(4, 2), (1, 8)])
+def test_the_likeliest_tokens_are_found_without_moving_the_logits(devices, folder, mesh):
+    program = devices[name_of("likeliest", *mesh)].program
+    assert [each for each in program.collectives if along_vocabulary(each)] == []
+    tokens = json.loads((folder / "tokens.json").read_text())
+    assert tokens[name_of(*mesh)] == tokens["1-1"]
 
 
 def test_memory_of_the_search_falls_with_the_devices_that_share_its_rows(devices):

@@ -1,7 +1,7 @@
 """Compiles programs of training for meshes of virtual devices, for tests that read them.
 
-`mesh_programs.py FOLDER` writes what each device would run, and the memory that it would take; no
-array is ever made, and nothing runs.
+`mesh_programs.py FOLDER` writes what each device would run, and the memory that it would take. Only
+sequences of the likeliest tokens are drawn, on one device and on eight.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from seqgan_jax import hparams as hp
 from seqgan_jax.benchmark import phases, programs
 from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.search.sampling import sample
 from seqgan_jax.training.experiment import build_models
 from seqgan_jax.training.sharding import Layout
 
@@ -61,6 +62,23 @@ def search(kind, data, batch_size):
         return jax.jit(function).lower(jax.random.key(1), (state, tokens)).compile()
 
 
+def likeliest(data, model):
+    """A function that draws from the likeliest tokens, its layout, and its parameters."""
+    hparams = on_mesh(CNN, data, model)
+    language_model = build_models(hparams).language_model
+    layout = Layout(hparams.mesh, hparams.sizes.vocab_size)
+
+    @jax.jit
+    def draw(params):
+        key = jax.random.key(1)
+        return sample(language_model, params, key, batch_size=16, length=4, top_k=5).tokens
+
+    # Far from uniform, and with equal logits on either side of what a device holds.
+    params = jax.tree.map(lambda leaf: 9.0 * leaf, language_model.init(jax.random.key(0)))
+    params["output_bias"] = params["output_bias"].at[::PRIME].set(4.0)
+    return draw, layout, layout.placed(params)
+
+
 def main(folder):
     compiled = {
         ("g-step", kind, *mesh): programs.compile_call(
@@ -69,6 +87,13 @@ def main(folder):
         for kind, *mesh in G_STEPS
     }
     compiled |= {("search", *each): search(*each) for each in [*SEARCHES, SMALL]}
+    tokens = {}
+    for mesh in ((1, 1), (4, 2), (1, 8)):
+        draw, layout, params = likeliest(*mesh)
+        with layout.context():
+            compiled["likeliest", *mesh] = draw.lower(params).compile()
+            tokens["-".join(map(str, mesh))] = draw(params).tolist()
+    (pathlib.Path(folder) / "tokens.json").write_text(json.dumps(tokens))
     memory = {}
     for key, program in compiled.items():
         name = "-".join(map(str, key))
