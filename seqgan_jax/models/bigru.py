@@ -56,7 +56,7 @@ class BidirectionalGRU(nn.Module):
         self.backward = nn.RNN(cells[1], return_carry=True, reverse=True, keep_order=True)
         self.joint = nn.Dense(self.hidden_dim, dot_general=by)
         self.dropout = nn.Dropout(self.dropout_rate)
-        self.output = nn.Dense(1, dot_general=by)
+        self.output = nn.Dense(1)  # one column, which gains nothing from bfloat16
 
     def embed(self, tokens: Array) -> Array:
         """Ids `[B, T]` or distributions `[B, T, V]` -> `[B, T, E]`."""

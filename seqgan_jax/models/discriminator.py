@@ -51,7 +51,8 @@ class TextCNN(nn.Module):
         self.gate = dense(size, kernel_init=glorot, name="highway_gate")
         self.dropout = nn.Dropout(self.dropout_rate)
         units = 2 if self.softmax_head else 1
-        self.output = dense(units, kernel_init=truncated, bias_init=bias, name="output")
+        # So few columns gain nothing from bfloat16.
+        self.output = nn.Dense(units, kernel_init=truncated, bias_init=bias, name="output")
 
     def embed(self, tokens: Array) -> Array:
         """Ids `[B, T]` or distributions `[B, T, V]` -> `[B, T, E]`."""

@@ -7,6 +7,7 @@ gradient passes the rounding itself as if it were not there.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ def product(left: Array, right: Array, dtype: jnp.dtype | None) -> Array:
     """
     if dtype != jnp.bfloat16:
         return left @ right
-    return _rounded_product(left.astype(jnp.float32), right.astype(jnp.float32))
+    return _rounded_product("rows", left.astype(jnp.float32), right.astype(jnp.float32))
 
 
 def dense_product(dtype: jnp.dtype) -> Callable[..., Array] | None:
@@ -56,57 +57,46 @@ def _dense_product(left: Array, right: Array, axes: Any, precision: Any = None) 
     return product(left, right, jnp.dtype(jnp.bfloat16))
 
 
-# Two products whose derivatives are again these two: rows by a matrix, and rows by rows. Each takes
-# and gives float32, and is written for any leading axes, so that none that is spread over devices
-# has to be merged with another.
+# Three products whose derivatives are again these three, so that none needs a transposition, which
+# XLA would fold into forms that its CPU programs lack (seen of second derivatives, jax 0.10.2).
+# Each takes and gives float32, and has any leading axes, so that none spread over devices is merged.
 
 Pair = tuple[Array, Array]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _rounded_product(kind: str, left: Array, right: Array) -> Array:
+    """Of kind `rows`, `[..., K]` by `[K, N]`: `[..., N]`.
+
+    Of kind `columns`, `[..., N]` by `[K, N]`: `[..., K]`; `outer`, `[..., K]` by `[..., N]`:
+    `[K, N]`.
+    """
+    last, leading = left.ndim - 1, tuple(range(left.ndim - 1))
+    axes = {"rows": ((last,), (0,)), "columns": ((last,), (1,)), "outer": (leading, leading)}[kind]
+    return jax.lax.dot_general(
+        *_rounded(left, right), (axes, ((), ())), preferred_element_type=jnp.float32
+    )
 
 
 def _rounded(left: Array, right: Array) -> Pair:
     return left.astype(jnp.bfloat16), right.astype(jnp.bfloat16)
 
 
-def _widened(residuals: Pair) -> Pair:
-    """Rounded operands as float32, which the next rounding gives back as they are."""
-    return residuals[0].astype(jnp.float32), residuals[1].astype(jnp.float32)
-
-
-@jax.custom_vjp
-def _rounded_product(left: Array, right: Array) -> Array:
-    """`[..., K]` by `[K, N]`: `[..., N]`."""
-    return jnp.matmul(*_rounded(left, right), preferred_element_type=jnp.float32)
-
-
-def _rounded_product_fwd(left: Array, right: Array) -> tuple[Array, Pair]:
+def _rounded_product_fwd(kind: str, left: Array, right: Array) -> tuple[Array, Pair]:
     # Kept rounded: half the memory, and all that the gradient multiplies.
-    return _rounded_product(left, right), _rounded(left, right)
+    return _rounded_product(kind, left, right), _rounded(left, right)
 
 
-def _rounded_product_bwd(residuals: Pair, cotangent: Array) -> Pair:
-    left, right = _widened(residuals)
-    return _rounded_product(cotangent, right.T), _rounded_outer(left, cotangent)
+def _rounded_product_bwd(kind: str, residuals: Pair, cotangent: Array) -> Pair:
+    # As float32, which the next rounding gives back as they are.
+    left, right = (leaf.astype(jnp.float32) for leaf in residuals)
+    if kind == "rows":
+        of_left, of_right = ("columns", cotangent, right), ("outer", left, cotangent)
+    elif kind == "columns":
+        of_left, of_right = ("rows", cotangent, right), ("outer", cotangent, left)
+    else:
+        of_left, of_right = ("columns", right, cotangent), ("rows", left, cotangent)
+    return _rounded_product(*of_left), _rounded_product(*of_right)
 
 
 _rounded_product.defvjp(_rounded_product_fwd, _rounded_product_bwd)
-
-
-@jax.custom_vjp
-def _rounded_outer(left: Array, right: Array) -> Array:
-    """`[..., K]` by `[..., N]`, summed over all leading axes: `[K, N]`."""
-    leading = tuple(range(left.ndim - 1))
-    return jax.lax.dot_general(
-        *_rounded(left, right), ((leading, leading), ((), ())), preferred_element_type=jnp.float32
-    )
-
-
-def _rounded_outer_fwd(left: Array, right: Array) -> tuple[Array, Pair]:
-    return _rounded_outer(left, right), _rounded(left, right)
-
-
-def _rounded_outer_bwd(residuals: Pair, cotangent: Array) -> Pair:
-    left, right = _widened(residuals)
-    return _rounded_product(right, cotangent.T), _rounded_product(left, cotangent)
-
-
-_rounded_outer.defvjp(_rounded_outer_fwd, _rounded_outer_bwd)
