@@ -37,8 +37,9 @@ SHORT = dataclasses.replace(
 
 # The others run in training_test.py, shared_start_test.py and compare_test.py.
 RUNS = {
-    "pg_bleu": {},
+    "pg_bleu": {"precision": "bfloat16"},
     "reinforce": {
+        "precision": "bfloat16",
         "model": hp.ModelHParams(cell="gru", embed_dim=4, hidden_dim=5),
         "discriminator": hp.DiscriminatorHParams(kind="bigru", embed_dim=4, hidden_dim=3),
     },
@@ -46,7 +47,7 @@ RUNS = {
     "rankgan": {},
     "gumbel_softmax": {},
     "wgan": {},
-    "wgan_gp": {},
+    "wgan_gp": {"precision": "bfloat16"},
 }
 # A state of their own: each method's optimiser, or what it reads from one.
 RESUMED = {"gumbel_softmax", "wgan"}
