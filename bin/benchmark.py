@@ -1,7 +1,4 @@
-"""Measures every phase in one run: `python bin/benchmark.py`, at the paper's sizes.
-
-Beside the machine's limits and tests/plain_reference.py; --help says what can be done instead.
-"""
+"""Measures every phase: `python bin/benchmark.py`; --help says what it can do instead."""
 
 import importlib
 import pathlib
