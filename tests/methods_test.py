@@ -35,7 +35,8 @@ SHORT = dataclasses.replace(
 )  # fmt: skip
 
 
-# The others run in training_test.py, shared_start_test.py and compare_test.py.
+# The others run in training_test.py, shared_start_test.py and compare_test.py. Some of these are in
+# bfloat16, which no method sees, one with keys of the kind rbg.
 RUNS = {
     "pg_bleu": {"precision": "bfloat16"},
     "reinforce": {
@@ -45,7 +46,7 @@ RUNS = {
     },
     "maligan": {},
     "rankgan": {},
-    "gumbel_softmax": {},
+    "gumbel_softmax": {"precision": "bfloat16", "prng": "rbg"},
     "wgan": {},
     "wgan_gp": {"precision": "bfloat16"},
 }
@@ -77,6 +78,10 @@ def test_methods_run_and_resume_to_the_bit(tmp_path, monkeypatch, name):
     run(hparams, tmp_path / "killed")
     assert metric_lines(tmp_path / "killed") == lines
     other = trained.read(str(tmp_path / "killed")).state
+    written = [(tmp_path / part / "samples.txt").read_text() for part in ("whole", "killed")]
+    assert written[0] == written[1]
+    assert str(jax.random.key_impl(state.key)) == hparams.prng
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.generator)} == {jnp.dtype(jnp.float32)}
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(a, b)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from tiny_run import TINY, StoppedError, metric_lines, run
+from tiny_run import TINY
 
 from seqgan_jax import hparams as hp
 from seqgan_jax import losses
@@ -26,7 +26,7 @@ from seqgan_jax.models.products import product
 from seqgan_jax.models.teacher_forcing import log_probs
 from seqgan_jax.search.relaxed import one_hots, softmax_outputs
 from seqgan_jax.search.sampling import sample
-from seqgan_jax.training import experiment, trained
+from seqgan_jax.training import experiment
 from seqgan_jax.types import LabelledBatch, Samples
 
 B, T, V, E, H = 16, 6, 11, 5, 7
@@ -354,53 +354,16 @@ def test_draws_are_from_the_rounded_model_and_not_from_the_exact_one():
     assert exact > 100
 
 
-# Runs; of other methods in methods_test.py.
-
-HALF = dataclasses.replace(
-    TINY,
-    precision="bfloat16",
-    prng="rbg",
-    discriminator=hp.DiscriminatorHParams(kind="density", embed_dim=4, hidden_dim=3),
-    training=dataclasses.replace(TINY.training, d_l2=0.0, reward="likelihood_ratio"),
-    schedule=dataclasses.replace(
-        TINY.schedule, g_pretrain_epochs=1, d_pretrain_steps=0, rounds=2, g_steps=1, d_steps=1,
-        d_epochs=1,
-    ),
-)  # fmt: skip
-
-
-def arrays(folder):
-    state = trained.read(str(folder)).state
-    assert str(jax.random.key_impl(state.key)) == "rbg"
-    return jax.tree.leaves(dataclasses.replace(state, key=jax.random.key_data(state.key)))
-
-
-@pytest.mark.usefixtures("compilation_cache")
-def test_a_run_in_bfloat16_with_keys_of_rbg_resumes_to_the_bit(tmp_path, monkeypatch):
-    run(HALF, tmp_path / "whole")
-    lines, leaves = metric_lines(tmp_path / "whole"), arrays(tmp_path / "whole")
-    assert [line["phase"] for line in lines] == ["g_pretrain", "adversarial", "adversarial"]
-    assert np.isfinite([v for line in lines for v in line.values() if isinstance(v, float)]).all()
-    kinds = {leaf.dtype for leaf in leaves}
-    assert {kind for kind in kinds if jnp.issubdtype(kind, jnp.floating)} == {FLOAT32}
-    # In the middle of the first round, where there is a d-step after the g-step.
-    with pytest.raises(StoppedError):
-        run(HALF, tmp_path / "killed", 2, monkeypatch)
-    monkeypatch.undo()
-    assert "resuming" in run(HALF, tmp_path / "killed")
-    assert metric_lines(tmp_path / "killed") == lines
-    for a, b in zip(leaves, arrays(tmp_path / "killed"), strict=True):
-        np.testing.assert_array_equal(a, b)
-    written = [(tmp_path / part / "samples.txt").read_text() for part in ("whole", "killed")]
-    assert written[0] == written[1]
+# Runs in bfloat16 are in methods_test.py, beside the others; here is what one is built of.
 
 
 def test_precision_reaches_both_players_and_never_the_oracle():
-    models = experiment.build_models(HALF)
-    oracle = experiment.build_oracle(HALF.data).language_model
+    hparams = dataclasses.replace(TINY, precision="bfloat16")
+    models = experiment.build_models(hparams)
+    oracle = experiment.build_oracle(hparams.data).language_model
     assert oracle is lstm(12, 4, 4, init_scale=1.0)
     judge = jax.eval_shape(models.classifier.init, jax.random.key(0))
-    batch = jnp.zeros((3, 4, 1), jnp.int32), jnp.ones((3, 4), bool)
+    batch = normal(3, 4, 4), jnp.ones((3, 4), bool)
     verdict = jax.jit(models.classifier.apply).lower(judge, *batch, None)
     assert set(operands(verdict)) == {"bf16 bf16 f32"}
     kinds = [

@@ -59,7 +59,7 @@ def _dense_product(left: Array, right: Array, axes: Any, precision: Any = None) 
 
 # Three products whose derivatives are again these three, so that none needs a transposition, which
 # XLA would fold into forms that its CPU programs lack (seen of second derivatives, jax 0.10.2).
-# Each takes and gives float32, with any leading axes, of which none is merged: one may be spread.
+# Each takes and gives float32. Leading axes are not merged, as one may be spread over devices.
 
 Pair = tuple[Array, Array]
 
