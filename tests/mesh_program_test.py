@@ -27,6 +27,7 @@ class Device(NamedTuple):
     program: hlo.Program
     temporary: int
     arguments: int
+    reused: int  # of the arguments, what the results lie in
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +151,11 @@ def test_a_device_holds_its_part_of_the_vocabulary_alone(devices):
     # bias. The discriminator's embedding, with moments, three times.
     numbers = VOCAB * (6 * (EMBED + HIDDEN + 1) + 3 * EMBED)
     assert whole - part == pytest.approx(4 * numbers * 7 / 8, rel=0.002)
+
+
+@pytest.mark.parametrize("mesh", [(8, 1), (1, 8)])
+def test_no_state_is_held_twice(devices, mesh):
+    """The new state lies where the old one did; only real sequences are held beside it."""
+    device = devices[name_of("g-step", "cnn", *mesh)]
+    sequences = 64 * LENGTH * (4 + 1) // mesh[0]  # ids and mask
+    assert 0 <= device.arguments - device.reused <= sequences

@@ -99,7 +99,9 @@ def main(folder):
         name = "-".join(map(str, key))
         (pathlib.Path(folder) / f"{name}.txt").write_text(program.as_text())
         held = program.memory_analysis()
-        memory[name] = [held.temp_size_in_bytes, held.argument_size_in_bytes]
+        memory[name] = [
+            held.temp_size_in_bytes, held.argument_size_in_bytes, held.alias_size_in_bytes
+        ]  # fmt: skip
     (pathlib.Path(folder) / "memory.json").write_text(json.dumps(memory))
 
 
