@@ -130,6 +130,9 @@ class Layout:
     def initial(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The state that a function makes, each leaf made where it is to lie."""
         places = self.shardings(jax.eval_shape(function, *arguments))
+        if places is None:
+            # Bound to its device, as a state read from a checkpoint is: one program serves both.
+            places = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         return jax.jit(function, out_shardings=places)(*arguments)
 
     def placed(self, tree: Any, stacked: bool = False) -> Any:
