@@ -66,10 +66,10 @@ Pair = tuple[Array, Array]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _rounded_product(kind: str, left: Array, right: Array) -> Array:
-    """Of kind `rows`, `[..., K]` by `[K, N]`: `[..., N]`.
+    """The product of a kind, of float32 operands that are rounded here.
 
-    Of kind `columns`, `[..., N]` by `[K, N]`: `[..., K]`; `outer`, `[..., K]` by `[..., N]`:
-    `[K, N]`.
+    `rows`: `[..., K]` by `[K, N]` is `[..., N]`; `columns`: `[..., N]` by `[K, N]`, over N, is
+    `[..., K]`; `outer`: `[..., K]` by `[..., N]`, over all leading axes, is `[K, N]`.
     """
     last, leading = left.ndim - 1, tuple(range(left.ndim - 1))
     axes = {"rows": ((last,), (0,)), "columns": ((last,), (1,)), "outer": (leading, leading)}[kind]
