@@ -108,6 +108,17 @@ def test_the_folder_of_several_seeds_stands_for_theirs(together):
         run(together[0][0], dataclasses.replace(FEW, num_seeds=2))
 
 
+@pytest.mark.parametrize("prng", ["threefry2x32", "rbg"])
+def test_each_seed_draws_by_its_own_key(prng):
+    def draw(state):
+        return state | {"drawn": jax.random.uniform(state["key"], (3,))}
+
+    states = [{"key": jax.random.key(seed, impl=prng)} for seed in range(3)]
+    drawn = jax.jit(seeds.over_seeds(draw, True))(seeds.stacked(states))["drawn"]
+    for one, state in zip(drawn, states, strict=True):
+        np.testing.assert_array_equal(one, jax.jit(draw)(state)["drawn"])
+
+
 def test_seeds_differ(together):
     kernels = [state_in(folder).generator["output_kernel"] for folder in together[0]]
     assert not np.allclose(kernels[0], kernels[1])
