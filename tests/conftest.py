@@ -52,3 +52,12 @@ def compilation_cache(tmp_path_factory):
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def shared_programs(compilation_cache):
+    """For modules whose runs have equal settings: see shared_programs.py."""
+    from shared_programs import shared_programs
+
+    with shared_programs():
+        yield
