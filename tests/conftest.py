@@ -1,21 +1,16 @@
 """Settings and fixtures that every test shares."""
 
-import dataclasses
-import hashlib
 import os
 import pathlib
 
-# Most tests compile much and run little: the optimiser's passes would double their time. Programs
-# that tests start inherit it, but for end_to_end_test.py, where all is as users have it.
+# Most tests compile much and run little: the optimiser's passes would double their time, and so
+# would, of what is left, the newer of XLA's two ways to emit a CPU's kernels. Programs that tests
+# start inherit both, but for end_to_end_test.py, where all is as users have it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 import jax
-import numpy as np
 import pytest
-
-from seqgan_jax import hparams as hp
-from seqgan_jax.data.ids import IdCodec
-from seqgan_jax.training import experiment, opening
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
@@ -56,40 +51,10 @@ def compilation_cache(tmp_path_factory):
         jax.config.update(name, value)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_once():
-    """Runs on an oracle of the same settings and data share their compiled calls.
+@pytest.fixture(scope="module")
+def shared_programs(compilation_cache):
+    """For modules whose runs have equal settings: see shared_programs.py."""
+    from shared_programs import shared_programs
 
-    A run of its own process compiles each once; here it is once for all the runs of that kind that
-    tests resume, kill and repeat.
-    """
-    build_models, compile_calls = experiment.build_models, opening.compile_calls
-    models_of, calls_of = {}, {}
-
-    def models(hparams, codec=None, train=None, folder=""):
-        if hparams.method not in hp.METHODS or not isinstance(codec, IdCodec | None):
-            return build_models(hparams, codec, train, folder)
-        evaluation = hp.EvaluationHParams(eval_samples=hparams.evaluation.eval_samples)
-        plain = dataclasses.replace(
-            hparams, seed=0, num_seeds=1, mesh=hp.MeshHParams(), evaluation=evaluation
-        )
-        digest = hashlib.sha256()
-        for leaf in train or ():
-            digest.update(np.asarray(leaf).tobytes())
-        key = plain, codec and codec.vocab_size, train is None or digest.hexdigest()
-        if key not in models_of:
-            models_of[key] = build_models(hparams, codec, train, folder)
-        return models_of[key]
-
-    def calls(schedule, models, sizes, num_seeds, layout):
-        if not any(models is each for each in models_of.values()):
-            return compile_calls(schedule, models, sizes, num_seeds, layout)
-        key = schedule, id(models), sizes, num_seeds, layout.data, layout.model
-        if key not in calls_of:
-            calls_of[key] = compile_calls(schedule, models, sizes, num_seeds, layout)
-        return calls_of[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "build_models", models)
-        patch.setattr(opening, "compile_calls", calls)
+    with shared_programs():
         yield

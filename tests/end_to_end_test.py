@@ -19,6 +19,7 @@ def environment(tmp_path_factory):
     cache = str(tmp_path_factory.mktemp("compiled"))
     return os.environ | {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+        "XLA_FLAGS": "",
         "JAX_COMPILATION_CACHE_DIR": cache,
     }
 

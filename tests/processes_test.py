@@ -36,7 +36,8 @@ def start(folder):
             port = free.getsockname()[1]
         data, model = mesh
         environment = os.environ | {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES // number}",
+            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} "
+            f"--xla_force_host_platform_device_count={DEVICES // number}",
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         }
         job = [

@@ -15,10 +15,15 @@ from seqgan_jax.checked import ConfigError, from_mapping
 from seqgan_jax.training import checkpoint, experiment, workdir, writers
 from seqgan_jax.training.divergence import DivergedError
 from seqgan_jax.training.loop import Trainer
+from seqgan_jax.training.run_folder import RunFolder
 from seqgan_jax.training.summary import summarise
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("shared_programs")
 NUM_CALLS = 3 + 2 + 3 * (1 + 2)
+# For runs that nobody resumes: a checkpoint a call is most of what they cost.
+SELDOM = dataclasses.replace(
+    TINY, evaluation=dataclasses.replace(TINY.evaluation, checkpoint_seconds=1e6)
+)
 
 
 def final_state(folder):
@@ -105,6 +110,7 @@ def test_limits_are_those_of_the_oracle(uninterrupted):
 def test_resumes_to_the_bit(uninterrupted, tmp_path, monkeypatch, stops):
     """Killed at calls of every phase, in the middle of a round too, and started again."""
     folder, _ = uninterrupted
+    monkeypatch.setattr(RunFolder, "draw_curve", lambda self: None)  # half a second each
     for stop in stops:
         with pytest.raises(StoppedError):
             run(TINY, tmp_path, stop, monkeypatch)
@@ -117,13 +123,10 @@ def test_resumes_to_the_bit(uninterrupted, tmp_path, monkeypatch, stops):
 
 def test_lines_of_undone_work_are_dropped(uninterrupted, tmp_path, monkeypatch):
     """A kill between a line and the next checkpoint leaves the line once, not twice."""
-    seldom = dataclasses.replace(
-        TINY, evaluation=dataclasses.replace(TINY.evaluation, checkpoint_seconds=1e6)
-    )
     with pytest.raises(StoppedError):
-        run(seldom, tmp_path, 9, monkeypatch)
+        run(SELDOM, tmp_path, 9, monkeypatch)
     assert len(metric_lines(tmp_path)) > 1
-    run(seldom, tmp_path)
+    run(SELDOM, tmp_path)
     assert metric_lines(tmp_path) == metric_lines(uninterrupted[0])
 
 
@@ -139,9 +142,9 @@ def test_killed_while_finishing(uninterrupted, tmp_path, monkeypatch):
     folder, _ = uninterrupted
     monkeypatch.setattr(Trainer, "_finish", lambda self: (_ for _ in ()).throw(StoppedError))
     with pytest.raises(StoppedError):
-        run(TINY, tmp_path)
+        run(SELDOM, tmp_path)
     monkeypatch.undo()
-    run(TINY, tmp_path)
+    run(SELDOM, tmp_path)
     assert (tmp_path / "samples.txt").read_text() == (folder / "samples.txt").read_text()
     assert (tmp_path / "summary.json").exists()
 
@@ -161,7 +164,7 @@ def test_damaged_config_is_named(tmp_path):
 
 def test_seeds_differ_but_not_their_data(uninterrupted, tmp_path):
     folder, _ = uninterrupted
-    run(dataclasses.replace(TINY, seed=1), tmp_path)
+    run(dataclasses.replace(SELDOM, seed=1), tmp_path)
     one, other = metric_lines(folder), metric_lines(tmp_path)
     assert one[-1]["nll_oracle"] != other[-1]["nll_oracle"]
     for name in ("nll_oracle_floor", "nll_oracle_ceiling", "copied_heldout"):
@@ -170,7 +173,7 @@ def test_seeds_differ_but_not_their_data(uninterrupted, tmp_path):
 
 @pytest.mark.parametrize("method", ["constant_reward", "random_reward"])
 def test_controls_run_without_a_discriminator(tmp_path, method):
-    run(dataclasses.replace(TINY, method=method), tmp_path)
+    run(dataclasses.replace(SELDOM, method=method), tmp_path)
     lines = metric_lines(tmp_path)
     assert not any(name.startswith("d_") for line in lines for name in line)
     last = lines[-1]
@@ -185,7 +188,7 @@ def test_phases_can_be_left_out(tmp_path):
     schedule = dataclasses.replace(
         TINY.schedule, g_pretrain_epochs=0, d_pretrain_steps=0, rounds=1, d_steps=0
     )
-    run(dataclasses.replace(TINY, schedule=schedule), tmp_path)
+    run(dataclasses.replace(SELDOM, schedule=schedule), tmp_path)
     assert [line["phase"] for line in metric_lines(tmp_path)] == ["adversarial"]
 
 
