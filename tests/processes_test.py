@@ -18,6 +18,7 @@ from seqgan_jax.training import trained, writers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEVICES = 8  # of a job, shared by its processes
+SEEDS = "--config.num_seeds=2"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,8 @@ def start(folder):
     """Starts a job; its processes are killed if the test ends before them."""
     started = []
 
-    def start_job(workdir, number, mesh):
+    def start_job(workdirs, mesh, *more):
+        number = len(workdirs)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -44,12 +46,12 @@ def start(folder):
             subprocess.Popen(
                 [sys.executable, str(ROOT / "bin" / "train.py"),
                  f"--config={ROOT / 'tests' / 'wide_config.py'}", f"--config.mesh.data={data}",
-                 f"--config.mesh.model={model}", f"--workdir={workdir}",
+                 f"--config.mesh.model={model}", f"--workdir={workdir}", *more,
                  f"--coordinator_address=127.0.0.1:{port}", f"--num_processes={number}",
                  f"--process_id={index}"],
                 env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             )
-            for index in range(number)
+            for index, workdir in enumerate(workdirs)
         ]  # fmt: skip
         started.extend(job)
         return job
@@ -92,12 +94,13 @@ def alone(folder):
 
 @pytest.fixture(scope="module")
 def two(folder, start):
-    """The run of two processes, and what they have said."""
-    return folder / "two", finished(start(folder / "two", 2, (4, 2)))
+    """Runs of two seeds by two processes, and what they have said."""
+    job = start([folder / "two"] * 2, (4, 2), SEEDS)
+    return folder / "two", finished(job)
 
 
 def test_two_processes_make_the_run_of_one_device(alone, two):
-    same_run(alone, two[0])
+    same_run(alone, two[0] / "seed-0")
 
 
 def test_one_process_of_them_speaks(two):
@@ -107,21 +110,33 @@ def test_one_process_of_them_speaks(two):
 
 
 def test_four_processes_make_the_run_of_one_device(alone, folder, start):
-    finished(start(folder / "four", 4, (8, 1)))
+    finished(start([folder / "four"] * 4, (8, 1)))
     same_run(alone, folder / "four")
 
 
 def test_a_killed_process_ends_the_job_and_it_resumes_to_the_bit(two, folder, start):
+    """The second, then the first, which the others go by."""
     workdir = folder / "killed"
-    (error,) = killed(start(workdir, 2, (4, 2)), 1, workdir, lines=8)
-    # Its own sentence, or, where JAX is first to notice, JAX's.
-    assert "another process of this job has ended" in error or "another task died" in error
-    assert not (workdir / "summary.json").exists()
-    (said, _) = finished(start(workdir, 2, (4, 2)))
+    for index, lines in ((1, 8), (0, 14)):
+        job = start([workdir] * 2, (4, 2), SEEDS)
+        (error,) = killed(job, index, workdir / "seed-1", lines)
+        # Its own sentence, or, where JAX is first to notice, JAX's.
+        assert "another process of this job has ended" in error or "another task died" in error
+        assert not (workdir / "seed-1" / "summary.json").exists()
+    (said, _) = finished(start([workdir] * 2, (4, 2), SEEDS))
     assert "resuming after" in said
-    whole = two[0]
-    assert metric_lines(workdir) == metric_lines(whole)
-    assert (workdir / "samples.txt").read_bytes() == (whole / "samples.txt").read_bytes()
-    states = [trained.read(str(each)).state for each in (workdir, whole)]
-    jax.tree.map(np.testing.assert_array_equal, *(each.generator for each in states))
-    jax.tree.map(np.testing.assert_array_equal, *(each.discriminator for each in states))
+    for seed in ("seed-0", "seed-1"):
+        mine, whole = workdir / seed, two[0] / seed
+        assert metric_lines(mine) == metric_lines(whole)
+        assert (mine / "samples.txt").read_bytes() == (whole / "samples.txt").read_bytes()
+        states = [trained.read(str(each)).state for each in (mine, whole)]
+        for name in ("generator", "discriminator"):
+            pair = (getattr(state, name) for state in states)
+            jax.tree.map(np.testing.assert_array_equal, *pair)
+
+
+def test_a_folder_that_is_not_shared_is_refused_by_all(folder, start):
+    job = start([folder / "mine", folder / "other"], (8, 1))
+    for process in job:
+        assert "is not the same folder in every process" in process.communicate(timeout=300)[1]
+        assert process.returncode == 2

@@ -114,4 +114,7 @@ def random_reward(key: Array) -> Reward:
         )
         return rewards.reshape(tokens.shape[:-1])
 
+    if "rbg" in str(jax.random.key_impl(key)):
+        # Vectorised, such keys draw by the place of a row, not by its number.
+        key = jax.random.key(jax.random.bits(key), impl="threefry2x32")
     return Partial(reward, key)

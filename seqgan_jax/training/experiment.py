@@ -203,14 +203,14 @@ def _on_oracle(hparams: HParams, data: OracleDataHParams, folder: str) -> Experi
     return Experiment(hparams, hparams.sizes, models, codec, oracle, train, test, ())
 
 
-def described(experiment: Experiment, state: TrainState) -> str:
-    """Method, number of parameters and devices."""
+def described(experiment: Experiment, state: TrainState, devices: int) -> str:
+    """Method, number of parameters and of devices."""
     judge = f"discriminator {parameter_count(state.discriminator):,}"
     if not experiment.models.method.uses_discriminator:
         judge = "no discriminator"
     return (
         f"{experiment.hparams.method}, generator {parameter_count(state.generator):,} parameters, "
-        f"{judge}, on {jax.device_count()} x {jax.devices()[0].device_kind}"
+        f"{judge}, on {devices} x {jax.devices()[0].device_kind}"
     )
 
 

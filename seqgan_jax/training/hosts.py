@@ -142,6 +142,13 @@ def agreed(value: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(value))) if several() else value
 
 
+def all_say(value: bool) -> bool:
+    """Whether every process says so."""
+    if not several():
+        return value
+    return bool(multihost_utils.process_allgather(np.int32(value)).all())
+
+
 def first_alone(action: Callable[[], Result]) -> Result | None:
     """Does something in process 0 while the others wait.
 

@@ -32,7 +32,8 @@ from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.opening import folders_of, open_runs
 from seqgan_jax.training.progress import PhaseProgress, clock
 from seqgan_jax.training.run_folder import restored
-from seqgan_jax.types import LabelledBatch
+from seqgan_jax.training.sharding import on_host
+from seqgan_jax.types import Array, LabelledBatch
 
 _CURVE_SECONDS = 30.0  # between two drawings of the learning curve: each takes half a second
 
@@ -88,7 +89,8 @@ class Trainer:
 
     def _run(self) -> None:
         self._restore()
-        if self._calls == len(self._plan) and all(run.is_complete() for run in self._runs):
+        complete = all(run.is_complete() for run in self._runs)
+        if self._calls == len(self._plan) and hosts.all_say(complete):
             for run in self._runs:
                 self._console.print(f"{run.folder}: this run is finished; nothing to do")
                 self._console.print(summary.table(writers.read_metrics(run.folder)))
@@ -97,8 +99,8 @@ class Trainer:
         self._saved_at = time.monotonic()
         try:
             if not self._take_over():
-                for run, state in zip(self._runs, self._states(), strict=True):
-                    run.begin(int(state.step))
+                for run, step in zip(self._runs, self._of_each(self._state.step), strict=True):
+                    run.begin(step)
             self._earlier_seconds = self._runs[0].progress.seconds
             self._run_phases()
         finally:
@@ -133,13 +135,21 @@ class Trainer:
 
     def _stacked(self, states: Sequence[TrainState]) -> TrainState:
         """The runs' states as one, where the compiled calls want it."""
-        whole: TrainState = self._layout.placed(seeds.stacked(states), len(states) > 1)
+        if len(states) == 1:
+            state: TrainState = self._layout.placed(states[0])
+            return state
+        whole: TrainState = self._layout.made(seeds.stacked, states, stacked=True)
         return whole
 
     def _states(self) -> list[TrainState]:
         """The state of each run."""
         states: list[TrainState] = seeds.split(self._state, len(self._runs))
         return states
+
+    def _of_each(self, numbers: Array) -> list[int]:
+        """A whole number of each run's state."""
+        values: list[int] = np.atleast_1d(on_host(numbers)).tolist()
+        return values
 
     def _run_phases(self) -> None:
         self._introduce()
@@ -154,7 +164,8 @@ class Trainer:
     def _introduce(self) -> None:
         self._evaluator = Evaluator(self._experiment, self._layout)
         several = f", {len(self._runs)} seeds side by side" if len(self._runs) > 1 else ""
-        self._tell(experiment.described(self._experiment, self._states()[0]) + several)
+        devices = self._layout.data * self._layout.model
+        self._tell(experiment.described(self._experiment, self._states()[0], devices) + several)
 
     def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
         total = plan.phase_lengths(self._schedule)[phase]
@@ -186,7 +197,7 @@ class Trainer:
         if not (is_last or bool(jnp.all(over))):
             return False
         self._state = self._opened.calls["go_back"](self._state)
-        epochs = np.atleast_1d(self._state.best.epoch).tolist()
+        epochs = self._of_each(self._state.best.epoch)
         by_seed = " by seed" if len(epochs) > 1 else ""
         self._tell(
             f"maximum likelihood ends after epoch {call.unit}; lowest NLL_test after epoch "
@@ -228,27 +239,32 @@ class Trainer:
         """Evaluates where it is due, and writes the unit's lines."""
         due = call.unit == 1 or is_last or call.unit % self._hparams.evaluation.eval_every == 0
         lines, number = [], len(self._runs)
-        pools = [None] * number if trained_on is None else seeds.split(trained_on, number)
-        for run, state, pool in zip(self._runs, self._states(), pools, strict=True):
+        ends_start = is_last and call.phase == plan.G_PRETRAIN
+        # Taken apart, the state is held twice: only where somebody looks at it.
+        states = self._states() if due or ends_start else [self._state] * number
+        judged = due and self._experiment.models.method.is_verdict and trained_on is not None
+        pools = seeds.split(trained_on, number) if judged else [None] * number
+        steps = self._of_each(self._state.step)
+        for run, state, pool, step in zip(self._runs, states, pools, steps, strict=True):
             metrics: dict[str, Any] = run.taken()
             tokens, seconds = metrics.pop("work_tokens"), metrics.pop("work_seconds")
             metrics["tokens_per_second"] = tokens / seconds
             if number > 1:
                 metrics["together"] = number
-            if is_last and call.phase == plan.G_PRETRAIN and state.best is not None:
+            if ends_start and state.best is not None:
                 metrics["best_epoch"] = int(state.best.epoch)
             if due:
-                if pool is not None and self._experiment.models.method.is_verdict:
+                if pool is not None:
                     metrics |= self._evaluator.discriminator(state, pool)
                 if call.phase != plan.D_PRETRAIN:
                     metrics |= self._evaluator.generator(state)
-            run.write(call.phase, call.unit, int(state.step), self._seconds(), metrics)
+            run.write(call.phase, call.unit, step, self._seconds(), metrics)
             lines.append(metrics)
-            if call.phase == plan.G_PRETRAIN and is_last:
+            if ends_start:
                 run.save_pretrained(state, self._seconds())
         mean = {name: float(np.mean([line[name] for line in lines])) for name in lines[0]}
         progress.line(mean, due)
-        if call.phase == plan.G_PRETRAIN and is_last:
+        if ends_start:
             words = advice(self._hparams, mean["nll_test"])
             if words is not None:
                 self._tell(words)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import rich.console
 
+from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import HParams, ScheduleHParams
@@ -36,9 +39,16 @@ def folders_of(hparams: HParams, folder: str) -> list[str]:
     """The folder of each seed's run: the given one, or, of several, `seed-0` and so on in it.
 
     Raises:
-      ConfigError: seeds would lie in the folder of a run of one.
+      ConfigError: seeds would lie in the folder of a run of one, or a run among those of seeds.
     """
     if hparams.num_seeds == 1:
+        if not os.path.exists(os.path.join(folder, workdir.CONFIG_FILE)):
+            seeds = workdir.expanded([folder])
+            if seeds != [folder]:
+                raise ConfigError(
+                    f"--workdir={folder}: holds the runs of {len(seeds)} seeds; give another "
+                    f"folder, or config.num_seeds={len(seeds)} to go on with them"
+                )
         return [folder]
     if os.path.exists(os.path.join(folder, workdir.CONFIG_FILE)):
         raise ConfigError(
@@ -72,6 +82,12 @@ def open_runs(
         for name, each in zip(folders, seeded, strict=True):
             workdir.check(name, each)
 
+    oracle = isinstance(hparams.data, OracleDataHParams)
+    # Before anything is drawn or read. Of real data neither V nor what batches they allow is known.
+    known = hparams.sizes.vocab_size if oracle else hparams.mesh.model
+    early = Layout(hparams.mesh, known, len(folders))
+    if oracle:
+        early.check(hparams)
     hosts.first_alone(check)
     built = hosts.first_then_others(lambda: _built(seeded[0], folders[0], tell, console))
     layout = Layout(hparams.mesh, built.sizes.vocab_size, len(folders))
@@ -82,17 +98,42 @@ def open_runs(
     def claim_all() -> None:
         for name, each in zip(folders, seeded, strict=True):
             claim(name, each)
-        if not isinstance(hparams.data, OracleDataHParams):
+        if not oracle:
             for name in folders[1:]:
                 real_data.keep_copy(folders[0], name)
 
     hosts.first_alone(claim_all)
+    _check_shared(folders[0])
     pairs = zip(folders, seeded, strict=True)
     runs = [RunFolder(name, each, keeping=least) for name, each in pairs]
     schedule = plan.without_idle_steps(built.hparams.schedule, built.models.method)
     calls = compile_calls(schedule, built.models, built.sizes, len(folders), layout)
     train, test = layout.rows(built.train), layout.rows(built.test)
+    if layout.mesh is not None:  # or the first device would hold all rows beside its share
+        built = built._replace(
+            train=Samples(*jax.device_get(built.train)), test=Samples(*jax.device_get(built.test))
+        )
     return Opened(built, runs, layout, schedule, train, test, calls)
+
+
+def _check_shared(folder: str) -> None:
+    """Checks that the folder is one and the same in every process.
+
+    Raises:
+      ConfigError: it is not; in every process, where checkpoints would have waited forever.
+    """
+    if not hosts.several():
+        return
+    name = os.path.join(folder, f".shared-{hosts.agreed(secrets.randbits(31))}")
+    hosts.first_alone(lambda: write_atomically(name, ""))
+    seen = hosts.all_say(os.path.exists(name))
+    if hosts.is_first():
+        os.remove(name)
+    if not seen:
+        raise ConfigError(
+            f"--workdir={folder}: is not the same folder in every process; give one on a disk that "
+            "all hosts share"
+        )
 
 
 def _built(

@@ -179,7 +179,7 @@ def restored(
         if calls:
             states.append(run.restore(jax.eval_shape(initial, key), calls, layout))
         else:
-            states.append(layout.initial(initial, key))
+            states.append(layout.made(initial, key))
     return states
 
 
@@ -191,12 +191,14 @@ def common_checkpoint(runs: Sequence[RunFolder]) -> int:
     Raises:
       ConfigError: some are finished, and others are not that far: they were not trained together.
     """
-    calls = max(set.intersection(*(run.checkpoints() for run in runs)), default=0)
+    found = max(set.intersection(*(run.checkpoints() for run in runs)), default=0)
+    calls = hosts.agreed(found)
     if calls == 0 and len(runs) > 1:
         finished = [run.folder for run in runs if run.is_complete()]
-        if finished:
+        if hosts.agreed(len(finished)):
+            first = (finished or ["another"])[0]
             raise ConfigError(
-                f"{finished[0]}: is finished, and {runs[-1].folder} is not; runs are trained "
+                f"{first}: is finished, and {runs[-1].folder} is not; runs are trained "
                 "together from the start: give the others alone, or another folder"
             )
         for run in runs:

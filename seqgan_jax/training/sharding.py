@@ -44,10 +44,10 @@ def axis_of_vocabulary(
 def check_vocabulary(model: int, vocab_size: int) -> None:
     """Raises ConfigError where so many devices cannot share a vocabulary equally."""
     if vocab_size % model:
-        below = vocab_size // model * model
         raise ConfigError(
             f"config.mesh.model={model}: does not divide the vocabulary of {vocab_size} tokens; "
-            f"give a vocabulary of {max(below, model)}, or another number of devices"
+            f"give one of {vocab_size % model} tokens less (config.data.vocab_size, or of text "
+            "config.data.max_size less the tokens that mark ends), or another number of devices"
         )
 
 
@@ -127,9 +127,9 @@ class Layout:
 
         return jax.tree_util.tree_map_with_path(place, tree)
 
-    def initial(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def made(self, function: Callable[..., Any], *arguments: Any, stacked: bool = False) -> Any:
         """The state that a function makes, each leaf made where it is to lie."""
-        places = self.shardings(jax.eval_shape(function, *arguments))
+        places = self.shardings(jax.eval_shape(function, *arguments), stacked)
         if places is None:
             # Bound to its device, as a state read from a checkpoint is: one program serves both.
             places = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
