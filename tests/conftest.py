@@ -6,11 +6,10 @@ import pathlib
 # Most tests compile much and run little: the optimiser's passes would double their time, and so
 # would, of what is left, the newer of XLA's two ways to emit a CPU's kernels. Programs that tests
 # start inherit both, but for end_to_end_test.py, where all is as users have it.
-_OLD_EMITTERS = "--xla_cpu_use_fusion_emitters=false"
-if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_use_fusion_emitters" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {_OLD_EMITTERS}".strip()
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_use_fusion_emitters=false " * (os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
+) + os.environ.get("XLA_FLAGS", "")
 
 import jax
 import pytest
