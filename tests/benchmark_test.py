@@ -217,12 +217,23 @@ def test_saved_runs_tell_machine_and_version(tmp_path):
 
 
 def test_scaling_doubles_each_size(monkeypatch):
+    """Of a call that compiles in no time: growth_test.py has g-steps of every size."""
+    build, sizes = phases.build, []
+
+    def cheap(hparams):
+        sizes.append(scaling.sizes_of(hparams))
+        return {"g_step": build(hparams)["nll"]}
+
+    monkeypatch.setattr(scaling.phases, "build", cheap)
     monkeypatch.setattr(scaling, "_LENGTHS", (6, 12))
     rows = list(scaling.table(SMALL, 1).columns[0].cells)
     assert rows == [
         "as configured", "T 6 -> 12", "N 4 -> 8", "V 30 -> 60", "B 8 -> 16", "H 4 -> 8",
         "compile only, T 6", "compile only, T 12",
     ]  # fmt: skip
+    first = scaling.sizes_of(SMALL)
+    doubled = [first | {name: 2 * first[name]} for name in ("T", "N", "V", "B", "H")]
+    assert sizes == [first, *doubled, first, first | {"T": 12}]
 
 
 def test_resized_changes_what_it_names():

@@ -21,7 +21,7 @@ from seqgan_jax.methods.registry import METHODS as METHODS_BY_NAME
 from seqgan_jax.reporting import compare, groups, method_table, reading, table
 from seqgan_jax.training import trained
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("shared_programs")
 TRAINING = hp.TrainingHParams(baseline="leave_one_out")
 METHODS = ["mle", "seqgan"]
 SHORT = dataclasses.replace(

@@ -19,7 +19,7 @@ from seqgan_jax.training import early_stopping, seeds, trained, writers
 from seqgan_jax.training.early_stopping import Best, go_back, is_over, keep_best
 from seqgan_jax.training.loop import Trainer
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("shared_programs")
 HELDOUT = toy.real(64)
 METHOD = mle(toy.TARGET, toy.CNN, TrainingHParams())
 

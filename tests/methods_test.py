@@ -25,7 +25,7 @@ PLAIN = TrainingHParams(
 WITHOUT_DISCRIMINATOR = {
     "mle", "scheduled_sampling", "pg_bleu", "constant_reward", "random_reward"
 }  # fmt: skip
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("shared_programs")
 SHORT = dataclasses.replace(
     TINY,
     schedule=dataclasses.replace(

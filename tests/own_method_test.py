@@ -12,7 +12,7 @@ from seqgan_jax.checked import ConfigError
 from seqgan_jax.methods.registry import METHODS
 from seqgan_jax.training import own_method, trained, writers
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("shared_programs")
 README = (pathlib.Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 # As the README has it, and by another name too.
 OWN = re.search(r"```python\n(# sevens\.py.*?)```", README, re.DOTALL)[1] + "\nsevens = method\n"

@@ -80,17 +80,17 @@ def ragged(vocab_size, end_token, number=12, length=6):
     return Samples(tokens, mask_until_end(tokens, end_token))
 
 
-def assert_same(one, other):
-    """To the bit, of every leaf."""
+def assert_same(one, other, within=0.0):
+    """To the bit, or within rounding, of every leaf."""
 
     def same(a, b):
         a, b = (jax.random.key_data(x) if x.dtype == one.key.dtype else x for x in (a, b))
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=within, atol=within / 100)
 
     jax.tree.map(same, one, other)
 
 
-def assert_rate_1_is_mle(model, hparams):
+def assert_rate_1_is_mle(model, hparams, within=0.0):
     batch = ragged(5, 4)
     mixed, plain = (make(model, NO_CRITIC, hparams) for make in (scheduled_sampling, mle))
     start = jax.jit(plain.init_state)(jax.random.key(0))
@@ -99,9 +99,11 @@ def assert_rate_1_is_mle(model, hparams):
     for _ in range(4):
         one, metrics = steps[0](one, batch)
         other, expected = steps[1](other, batch)
-        assert_same(one, other)
+        assert_same(one, other, within)
         assert metrics.pop("true_rate") == 1.0
-        assert metrics == expected
+        assert metrics.keys() == expected.keys()
+        for name, value in metrics.items():
+            np.testing.assert_allclose(value, expected[name], rtol=within)
     moved = jax.tree.map(lambda a, b: abs(a - b).max(), one.generator, start.generator)
     assert max(jax.tree.leaves(moved)) > 0.01
 
@@ -114,7 +116,8 @@ def test_without_a_fall_it_is_maximum_likelihood_to_the_bit(schedule):
 def test_at_rate_1_dropout_and_decay_are_those_of_maximum_likelihood():
     model = gru(5, 3, 4, end_token=4, init_scale=1.0)
     hparams = hparams_of("exponential", 0.5, 1.0, mle_dropout_rate=0.2, mle_weight_decay=0.01)
-    assert_rate_1_is_mle(model, hparams)
+    # Two programs of a GRU may round differently; without dropout, or decay, it is 1e-3 and more.
+    assert_rate_1_is_mle(model, hparams, within=1e-5)
 
 
 # The coin.

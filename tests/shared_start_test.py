@@ -13,7 +13,7 @@ from tiny_run import CLOCKS, TINY, StoppedError
 from seqgan_jax.training import trained, writers
 from seqgan_jax.training.loop import Trainer
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.usefixtures("shared_programs")
 
 # 40 sequences are soon known by heart: the epochs end early, at the best of each seed.
 SEQGAN = dataclasses.replace(
