@@ -1,18 +1,17 @@
-"""Measures every phase in one run: `python bin/benchmark.py`, at the paper's sizes.
-
-Beside the machine's limits, measured too, and the plain reference in tests/plain_reference.py; with
---json=FILE beside the last run saved there. --help says what can be measured instead.
-"""
+"""Measures every phase: `python bin/benchmark.py`; --help says what it can do instead."""
 
 import importlib
 import pathlib
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import jax
 from absl import flags
 
-from seqgan_jax.benchmark import bleu, limits, loading, report, scaling, side_by_side
+from seqgan_jax.benchmark import bleu, loading, memory_plan, report, scale, scaling, side_by_side
 from seqgan_jax.data import cache, text
+from seqgan_jax.hparams import HParams
 from seqgan_jax.training import command_line
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -22,38 +21,38 @@ PHASES = flags.DEFINE_list("phases", [], f"Some of: {','.join(report.PHASES)}. D
 JSON = flags.DEFINE_string("json", None, "File that runs are saved in, and compared with.")
 SCALING = flags.DEFINE_bool("scaling", False, "Double T, N, V, B and H in turn instead.")
 BLEU = flags.DEFINE_bool("bleu", False, "Self-BLEU beside NLTK's instead.")
+SCALE = flags.DEFINE_string("scale", None, "Larger sizes on paper instead: v5e, h100 or rates.")
 SEEDS = flags.DEFINE_integer("seeds", 0, "Train so many seeds in one computation instead.")
 LOADING = flags.DEFINE_bool("loading", False, "Reading a million lines of text instead.")
+PLAN = flags.DEFINE_bool("plan", False, "Memory that a device needs instead; compiles nothing.")
+PLAN_GIB = flags.DEFINE_float("plan_memory", None, "GiB of a device, for --plan. Default: this.")
 RUNS = flags.DEFINE_integer("runs", 5, "Each figure is the median of so many.", lower_bound=1)
+
+
+def shown(hparams: HParams) -> Iterable[Any]:
+    """Lines and tables of what is asked for."""
+    if SCALE.value:
+        return scale.lines(hparams, SCALE.value, [sys.executable, *sys.argv])
+    if PLAN.value:
+        return memory_plan.report(hparams, PLAN_GIB.value)
+    if LOADING.value:
+        return loading.lines(text.load_text, cache.load_or_read)
+    if BLEU.value:
+        return bleu.lines()
+    if SEEDS.value:
+        return [side_by_side.table(hparams, SEEDS.value, RUNS.value)]
+    if SCALING.value:
+        return [scaling.table(hparams, RUNS.value)]
+    plain = importlib.import_module("plain_reference")
+    train = [sys.executable, str(ROOT / "bin" / "train.py"), *command_line.config_arguments()]
+    return report.lines(hparams, PHASES.value, JSON.value, plain, train, RUNS.value)
 
 
 def main() -> None:
     hparams, console = command_line.read_config(), command_line.console()
-    # Or compile seconds would not be those of a first time.
-    jax.config.update("jax_enable_compilation_cache", False)
-    if BLEU.value or LOADING.value:
-        read = text.load_text, cache.load_or_read
-        for line in loading.lines(*read) if LOADING.value else bleu.lines():
-            console.print(line, highlight=False)
-        return
-    if SEEDS.value:
-        console.print(side_by_side.table(hparams, SEEDS.value, RUNS.value))
-    elif SCALING.value:
-        console.print(scaling.table(hparams, RUNS.value))
-    if SEEDS.value or SCALING.value:
-        return
-    chosen = report.choose(PHASES.value)
-    runs = report.read_runs(JSON.value) if JSON.value else []
-    train = [sys.executable, str(ROOT / "bin" / "train.py"), *command_line.config_arguments()]
-    machine = limits.measure_limits()
-    plain = importlib.import_module("plain_reference")
-    figures = []
-    for row in report.measure(hparams, chosen, machine, plain, train, RUNS.value):
-        figures.append(row)
-        console.print(report.line(row), highlight=False)
-        if JSON.value:  # at once, so that what is measured is never lost
-            report.save_run(JSON.value, runs, machine, figures)
-    console.print(report.table(machine, figures, report.last_seconds(runs, report.device())))
+    jax.config.update("jax_enable_compilation_cache", False)  # or no compilation is a first one
+    for each in shown(hparams):
+        console.print(each, highlight=False)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from absl import flags
 
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.reporting import evaluate, sweep
-from seqgan_jax.training import command_line
+from seqgan_jax.training import command_line, workdir
 
 WORKDIR = flags.DEFINE_list("workdir", None, "Folders of runs.", required=True)
 NUM = flags.DEFINE_integer("num", None, "Sequences measured of each kind. Default: up to 10,000.")
@@ -35,16 +35,17 @@ def main() -> None:
     console = command_line.console()
     if not WORKDIR.value or not all(WORKDIR.value):
         raise ConfigError(f"--workdir={','.join(WORKDIR.value)}: names no folder; give a run's")
+    folders = workdir.expanded(WORKDIR.value)
     if SWEEP.value and SAMPLES.value:
         raise ConfigError(f"--samples={SAMPLES.value}: has no temperature; leave out --sweep")
     if SWEEP.value:
         temperatures = [sweep.temperature_of("temperatures", word) for word in TEMPERATURES.value]
         low = None if MIXTURE.value is None else sweep.temperature_of("mixture", MIXTURE.value)
         settings = sweep.Settings(temperatures, low, AT.value, OUT.value, NUM.value, SEED.value)
-        sweep.run(WORKDIR.value, settings, console)
+        sweep.run(folders, settings, console)
         return
     options = evaluate.Options(NUM.value, SEED.value, SAMPLES.value, LM_EPOCHS.value)
-    for folder in WORKDIR.value:
+    for folder in folders:
         evaluate.evaluate(folder, options, console)
 
 

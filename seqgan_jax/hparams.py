@@ -21,6 +21,8 @@ FILTERS_20: Filters = (
 )
 FILTERS_32: Filters = (*FILTERS_20[:10], (16, 160), (24, 160), (32, 160))
 
+# Of the models' matrix products; parameters, sums and softmax are float32 in either.
+PRECISIONS = ("float32", "bfloat16")
 # The discriminator's verdict as probability D, log D, logit, 2 D - 1; the likelihood ratio with its
 # two limits.
 REWARDS = ("probability", "log_probability", "logit", "centred", "likelihood_ratio")
@@ -158,7 +160,7 @@ class HParams(Checked):
     method: str = "seqgan"
     seed: int = field(0, at_least=0, at_most=2**32 - 1)
     num_seeds: int = field(1, at_least=1, at_most=2**16)
-    precision: str = field("float32", choices=("float32", "bfloat16"))
+    precision: str = field("float32", choices=PRECISIONS)
     prng: str = field("threefry2x32", choices=("threefry2x32", "rbg"))
     mesh: MeshHParams = MeshHParams()
     data: DataHParams = dataclasses.field(default_factory=OracleDataHParams)

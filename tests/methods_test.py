@@ -35,18 +35,20 @@ SHORT = dataclasses.replace(
 )  # fmt: skip
 
 
-# The others run in training_test.py, shared_start_test.py and compare_test.py.
+# The others run in training_test.py, shared_start_test.py and compare_test.py. Some of these are in
+# bfloat16, which no method sees, one with keys of the kind rbg.
 RUNS = {
-    "pg_bleu": {},
+    "pg_bleu": {"precision": "bfloat16"},
     "reinforce": {
+        "precision": "bfloat16",
         "model": hp.ModelHParams(cell="gru", embed_dim=4, hidden_dim=5),
         "discriminator": hp.DiscriminatorHParams(kind="bigru", embed_dim=4, hidden_dim=3),
     },
     "maligan": {},
     "rankgan": {},
-    "gumbel_softmax": {},
+    "gumbel_softmax": {"precision": "bfloat16", "prng": "rbg"},
     "wgan": {},
-    "wgan_gp": {},
+    "wgan_gp": {"precision": "bfloat16"},
 }
 # A state of their own: each method's optimiser, or what it reads from one.
 RESUMED = {"gumbel_softmax", "wgan"}
@@ -76,6 +78,10 @@ def test_methods_run_and_resume_to_the_bit(tmp_path, monkeypatch, name):
     run(hparams, tmp_path / "killed")
     assert metric_lines(tmp_path / "killed") == lines
     other = trained.read(str(tmp_path / "killed")).state
+    written = [(tmp_path / part / "samples.txt").read_text() for part in ("whole", "killed")]
+    assert written[0] == written[1]
+    assert str(jax.random.key_impl(state.key)) == hparams.prng
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.generator)} == {jnp.dtype(jnp.float32)}
     for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_array_equal(a, b)

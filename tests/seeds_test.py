@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 
 import jax
 import numpy as np
@@ -11,8 +12,9 @@ import rich.console
 from tiny_run import TINY, StoppedError, metric_lines
 
 from seqgan_jax.checked import ConfigError
+from seqgan_jax.reporting import reading
 from seqgan_jax.search.sampling import sample
-from seqgan_jax.training import epochs, experiment, seeds, trained
+from seqgan_jax.training import epochs, experiment, seeds, trained, workdir
 from seqgan_jax.training.loop import Trainer
 from seqgan_jax.training.run_folder import RunFolder
 
@@ -27,7 +29,8 @@ FEW = dataclasses.replace(
 
 def run(folders, hparams=FEW):
     console = rich.console.Console(file=io.StringIO(), width=200)
-    trainer = Trainer(hparams, [str(folder) for folder in folders], console)
+    given = list(map(str, folders)) if isinstance(folders, list) else str(folders)
+    trainer = Trainer(hparams, given, console)
     before = {name: call._cache_size() for name, call in trainer._opened.calls.items()}
     trainer.run()
     for name, compiled in trainer._opened.calls.items():
@@ -37,8 +40,9 @@ def run(folders, hparams=FEW):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    folders = [tmp_path_factory.mktemp(f"seed{seed}") for seed in range(3)]
-    return folders, run(folders)
+    folder = tmp_path_factory.mktemp("together")
+    output = run(folder, dataclasses.replace(FEW, num_seeds=3))
+    return [folder / f"seed-{seed}" for seed in range(3)], output
 
 
 def state_in(folder):
@@ -92,9 +96,34 @@ def test_vectorised_they_are_the_same_within_rounding():
     jax.tree.map(np.testing.assert_array_equal, ways[1], ways[2])  # here is a CPU
 
 
+def test_the_folder_of_several_seeds_stands_for_theirs(together):
+    folders = list(map(str, together[0]))
+    above = os.path.dirname(folders[0])
+    assert workdir.expanded([above, folders[1]]) == [*folders, folders[1]]
+    name = os.path.basename(above)
+    assert [workdir.name_of(folder) for folder in folders] == [f"{name}-{i}" for i in range(3)]
+    assert [run.hparams.seed for run in reading.read_runs([above])] == [0, 1, 2]
+    with pytest.raises(ConfigError, match=r"holds the runs of 3 seeds; give one, such as .*seed-0"):
+        trained.read(above)
+    with pytest.raises(ConfigError, match=r"num_seeds=2: --workdir=.* holds a run of one seed"):
+        run(together[0][0], dataclasses.replace(FEW, num_seeds=2))
+
+
+@pytest.mark.parametrize("prng", ["threefry2x32", "rbg"])
+def test_each_seed_draws_by_its_own_key(prng):
+    def draw(state):
+        return jax.random.uniform(jax.random.fold_in(state["key"], 7), (3,))
+
+    states = [{"key": jax.random.key(seed, impl=prng)} for seed in range(3)]
+    drawn = jax.jit(seeds.over_seeds(draw, True))(seeds.stacked(states))
+    for one, state in zip(drawn, states, strict=True):
+        np.testing.assert_array_equal(one, jax.jit(draw)(state))
+
+
 def test_seeds_differ(together):
     kernels = [state_in(folder).generator["output_kernel"] for folder in together[0]]
     assert not np.allclose(kernels[0], kernels[1])
+    assert [metric_lines(folder)[0]["seed"] for folder in together[0]] == [0, 1, 2]
     assert [json.loads((f / "config.json").read_text())["seed"] for f in together[0]] == [0, 1, 2]
 
 

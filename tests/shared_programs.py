@@ -36,7 +36,10 @@ def _of_last_calls(make, key_of):
 def _experiment_key(hparams, folder, progress=None):
     if not isinstance(hparams.data, OracleDataHParams) or hparams.method not in METHODS:
         return None  # it depends on files
-    return hparams.data, hparams.model, hparams.discriminator, hparams.training, hparams.method
+    return (
+        hparams.data, hparams.model, hparams.discriminator, hparams.training, hparams.method,
+        hparams.precision,
+    )  # fmt: skip
 
 
 def _calls_key(schedule, models, sizes, num_seeds=1, layout=None):

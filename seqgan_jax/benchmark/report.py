@@ -13,7 +13,7 @@ import rich.table
 
 from seqgan_jax.atomic import write_json
 from seqgan_jax.benchmark import phases, startup, timing
-from seqgan_jax.benchmark.limits import Limits, least_seconds
+from seqgan_jax.benchmark.limits import Limits, least_seconds, measure_limits
 from seqgan_jax.benchmark.plain import PlainParts
 from seqgan_jax.checked import ConfigError, nearest
 from seqgan_jax.hparams import HParams
@@ -36,6 +36,38 @@ def choose(names: Sequence[str]) -> list[str]:
         if name not in PHASES:
             raise ConfigError(f"--phases={name}: {nearest(name, PHASES)}")
     return [name for name in PHASES if name in names or not names]
+
+
+def lines(
+    hparams: HParams,
+    names: Sequence[str],
+    path: str | None,
+    plain: Any,
+    train_command: Sequence[str],
+    runs: int,
+) -> Iterator[str | rich.table.Table]:
+    """A line a phase as it is measured, then a table of all.
+
+    Args:
+      hparams: sizes.
+      names: of the phases; all where there are none.
+      path: file that the run is saved in, and that the last run on this device is read from; or
+        None.
+      plain: as of `measure`, and so the rest.
+      train_command: likewise.
+      runs: likewise.
+
+    Raises:
+      ConfigError: there is no such phase, or the file cannot be read or written.
+    """
+    chosen, saved = choose(names), read_runs(path) if path else []
+    limits, figures = measure_limits(), []
+    for row in measure(hparams, chosen, limits, plain, train_command, runs):
+        figures.append(row)
+        yield line(row)
+        if path:  # at once, so that what is measured is never lost
+            save_run(path, saved, limits, figures)
+    yield table(limits, figures, last_seconds(saved, device()))
 
 
 def measure(

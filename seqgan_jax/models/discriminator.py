@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
 from seqgan_jax.hparams import FILTERS_20, Filters
 from seqgan_jax.models.classifier import classifier
 from seqgan_jax.models.embedding import look_up
+from seqgan_jax.models.products import dense_product, products_dtype
 from seqgan_jax.types import Array, SequenceClassifier
 
 
@@ -25,6 +28,7 @@ class TextCNN(nn.Module):
     filters: Filters
     dropout_rate: float
     softmax_head: bool
+    dtype: np.dtype  # of products; all else is float32
 
     def setup(self) -> None:
         """Declares the parameters, with the original code's initial distributions."""
@@ -36,21 +40,23 @@ class TextCNN(nn.Module):
             lambda key, shape: uniform(key, shape) - 1.0,
             (self.vocab_size, self.embed_dim),
         )
+        dense = functools.partial(nn.Dense, dot_general=dense_product(self.dtype))
         self.convolutions = [
-            nn.Dense(number, kernel_init=truncated, bias_init=bias, name=f"width_{width}")
+            dense(number, kernel_init=truncated, bias_init=bias, name=f"width_{width}")
             for width, number in self.filters
         ]
         size = sum(number for _, number in self.filters)
         glorot = nn.initializers.glorot_uniform()
-        self.transform = nn.Dense(size, kernel_init=glorot, name="highway_transform")
-        self.gate = nn.Dense(size, kernel_init=glorot, name="highway_gate")
+        self.transform = dense(size, kernel_init=glorot, name="highway_transform")
+        self.gate = dense(size, kernel_init=glorot, name="highway_gate")
         self.dropout = nn.Dropout(self.dropout_rate)
         units = 2 if self.softmax_head else 1
+        # So few columns gain nothing from bfloat16.
         self.output = nn.Dense(units, kernel_init=truncated, bias_init=bias, name="output")
 
     def embed(self, tokens: Array) -> Array:
         """Ids `[B, T]` or distributions `[B, T, V]` -> `[B, T, E]`."""
-        return look_up(self.embedding, tokens)
+        return look_up(self.embedding, tokens, self.dtype)
 
     def features(self, embedded: Array, mask: Array, deterministic: bool) -> Array:
         """Features `[B, F]` of embedded tokens `[B, T, E]`; windows behind the end do not count."""
@@ -101,6 +107,7 @@ def text_cnn(
     *,
     dropout_rate: float = 0.25,
     softmax_head: bool = False,
+    precision: str = "float32",
 ) -> SequenceClassifier:
     """The paper's discriminator.
 
@@ -111,15 +118,18 @@ def text_cnn(
       dropout_rate: share of the highway layer's outputs dropped while training.
       softmax_head: two output units under a softmax, as in the original code; its logit is the
         difference of the two. The paper has one unit under a sigmoid, the default.
+      precision: of the matrix products, float32 or bfloat16; parameters, sums, logits and gradients
+        are float32 in either.
 
     Returns:
       A `SequenceClassifier`. Its `penalty` is half the squared norm of the output layer's kernel
       and bias. Its `apply` raises ValueError for sequences shorter than the widest filter.
 
     Raises:
-      ValueError: no filters, or a width or number below 1.
+      ValueError: no filters, a width or number below 1, or no such precision.
     """
     pairs = tuple((int(width), int(number)) for width, number in filters)
     if not pairs or min(min(pair) for pair in pairs) < 1:
         raise ValueError(f"filters={pairs}: need at least one pair, of width >= 1 and number >= 1")
-    return classifier(TextCNN(vocab_size, embed_dim, pairs, dropout_rate, softmax_head))
+    dtype = products_dtype(precision)
+    return classifier(TextCNN(vocab_size, embed_dim, pairs, dropout_rate, softmax_head, dtype))

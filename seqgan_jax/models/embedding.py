@@ -6,16 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from seqgan_jax import mesh
+from seqgan_jax.models.products import product
 from seqgan_jax.types import Array
 
 
-def look_up(table: Array, tokens: Array) -> Array:
+def look_up(table: Array, tokens: Array, dtype: jnp.dtype | None = None) -> Array:
     """Rows of a table `[V, E]` at ids `[...]`, or mixed by distributions `[..., V]`: `[..., E]`.
 
-    Of a table spread along the vocabulary, ids cost an exchange of `[..., E]`.
+    Of a table spread along the vocabulary, ids cost an exchange of `[..., E]`. The mixing is a
+    `product` of the dtype; at ids rows are as they stand, float32.
     """
     if not jnp.issubdtype(tokens.dtype, jnp.integer):
-        return tokens @ table
+        return product(tokens, table, dtype)
     if mesh.shards(mesh.MODEL) == 1:
         return table[tokens]
     return _spread_rows(table, tokens)

@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqgan_jax.models.embedding import look_up
+from seqgan_jax.models.linear_output import linear_logits
+from seqgan_jax.models.products import product, products_dtype
 from seqgan_jax.types import Array, LanguageModel, Params
 
 _NEVER = -1e30  # a logit of probability 0; infinity would give NaN gradients
@@ -33,6 +36,7 @@ class RecurrentNetwork(nn.Module):
     hidden_dim: int
     num_gates: int
     init_scale: float
+    dtype: np.dtype  # of products and features; parameters, gates and states are float32
 
     def setup(self) -> None:
         """Declares the parameters."""
@@ -47,7 +51,12 @@ class RecurrentNetwork(nn.Module):
 
     def project_input(self, token: Array) -> Array:
         """Gate inputs from a token alone, id `[B]` or distribution `[B, V]`: `[B, gates * H]`."""
-        return look_up(self.embedding, token) @ self.input_kernel + self.bias[None, :]
+        embedded = look_up(self.embedding, token, self.dtype)
+        return product(embedded, self.input_kernel, self.dtype) + self.bias[None, :]
+
+    def project_hidden(self, hidden: Array) -> Array:
+        """Gate inputs from the hidden state `[B, H]` alone: `[B, gates * H]`."""
+        return product(hidden, self.recurrent_kernel, self.dtype)
 
 
 class LSTM(RecurrentNetwork):
@@ -59,11 +68,11 @@ class LSTM(RecurrentNetwork):
 
     def __call__(self, state: LSTMState, token: Array) -> tuple[LSTMState, Array]:
         """Feeds a token `[B]`; returns the next state and the features `[B, H]`."""
-        gates = self.project_input(token) + state.hidden @ self.recurrent_kernel
+        gates = self.project_input(token) + self.project_hidden(state.hidden)
         input_gate, forget_gate, output_gate, candidate = jnp.split(gates, 4, axis=-1)
         cell = nn.sigmoid(forget_gate) * state.cell + nn.sigmoid(input_gate) * jnp.tanh(candidate)
         hidden = nn.sigmoid(output_gate) * jnp.tanh(cell)
-        return LSTMState(cell, hidden), hidden
+        return LSTMState(cell, hidden), hidden.astype(self.dtype)
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """All zeros."""
@@ -80,12 +89,12 @@ class GRU(RecurrentNetwork):
     def __call__(self, state: Array, token: Array) -> tuple[Array, Array]:
         """Feeds a token `[B]`; returns the next state and the features `[B, H]`."""
         update_in, reset_in, candidate_in = jnp.split(self.project_input(token), 3, axis=-1)
-        update_h, reset_h, candidate_h = jnp.split(state @ self.recurrent_kernel, 3, axis=-1)
+        update_h, reset_h, candidate_h = jnp.split(self.project_hidden(state), 3, axis=-1)
         update = nn.sigmoid(update_in + update_h)
         reset = nn.sigmoid(reset_in + reset_h)
         candidate = jnp.tanh(candidate_in + reset * candidate_h)
         hidden = (1.0 - update) * candidate + update * state
-        return hidden, hidden
+        return hidden, hidden.astype(self.dtype)
 
     def initial_state(self, batch_size: int) -> Array:
         """All zeros."""
@@ -115,7 +124,7 @@ def _language_model(
     def step(params: Params, state: Any, token: Array) -> tuple[Any, Array]:
         state, hidden = features(params, state, token)
         kernel, bias = output(params)
-        return state, hidden @ kernel + bias[None, :]
+        return state, linear_logits(hidden, kernel, bias)
 
     def initial_state(params: Params, batch_size: int) -> Any:
         del params
@@ -145,6 +154,7 @@ def lstm(
     pad_token: int = 0,
     draws_pad: bool = True,
     init_scale: float = 0.1,
+    precision: str = "float32",
 ) -> LanguageModel:
     """The paper's generator: an LSTM language model.
 
@@ -158,14 +168,16 @@ def lstm(
       draws_pad: whether the padding is also a token that sequences have; if not, its probability
         is 0 everywhere.
       init_scale: standard deviation of every initial parameter.
+      precision: of the matrix products, float32 or bfloat16. In bfloat16 the features meet the
+        output layer in it; parameters, states, sums, logits and gradients are float32 in either.
 
     Returns:
       A `LanguageModel` whose state is an `LSTMState`.
 
     Raises:
-      ValueError: a token id lies outside the vocabulary, or V < 1.
+      ValueError: a token id lies outside the vocabulary, V < 1, or no such precision.
     """
-    network = LSTM(vocab_size, embed_dim, hidden_dim, num_gates=4, init_scale=init_scale)
+    network = LSTM(vocab_size, embed_dim, hidden_dim, 4, init_scale, products_dtype(precision))
     return _language_model(network, start_token, end_token, pad_token, draws_pad)
 
 
@@ -179,9 +191,10 @@ def gru(
     pad_token: int = 0,
     draws_pad: bool = True,
     init_scale: float = 0.1,
+    precision: str = "float32",
 ) -> LanguageModel:
     """A GRU language model; arguments, result and errors are those of `lstm`."""
-    network = GRU(vocab_size, embed_dim, hidden_dim, num_gates=3, init_scale=init_scale)
+    network = GRU(vocab_size, embed_dim, hidden_dim, 3, init_scale, products_dtype(precision))
     return _language_model(network, start_token, end_token, pad_token, draws_pad)
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqgan_jax import mesh
+from seqgan_jax.models.products import product
 from seqgan_jax.types import Array, LanguageModel, Params
 
 _LARGEST_EXPONENT = math.log(float(np.finfo(np.float32).max))
@@ -45,6 +46,15 @@ def linear_output(kernel: Array, bias: Array, dtype: jnp.dtype | None = None) ->
     both = jnp.concatenate(rows)
     squares = jnp.square(both.astype(jnp.float32))
     return LinearOutput(both, jnp.sqrt(jnp.max(jnp.sum(squares, axis=0))))
+
+
+def linear_logits(features: Array, kernel: Array, bias: Array) -> Array:
+    """`features @ kernel + bias`, in one piece: `[..., H]`, `[H, V]` and `[V]` give `[..., V]`.
+
+    The product is that of `shifted_logits`; the bias is added with all its bits.
+    """
+    leading = tuple(range(features.ndim - 1))
+    return product(features, kernel, features.dtype) + jnp.expand_dims(bias, leading)
 
 
 def features_dtype(language_model: LanguageModel, params: Params) -> jnp.dtype:

@@ -47,6 +47,11 @@ def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str)
     """
     if not methods:
         raise ConfigError("--methods=: name at least one, with commas between them")
+    if hparams.num_seeds != 1:
+        raise ConfigError(
+            f"config.num_seeds={hparams.num_seeds}: of a single method; give --num_seeds="
+            f"{hparams.num_seeds}"
+        )
     if num_seeds < 1:
         raise ConfigError(f"--num_seeds={num_seeds}: must be at least 1")
     found: dict[str, Entrant] = {}

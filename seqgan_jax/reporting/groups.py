@@ -12,7 +12,7 @@ from seqgan_jax.checked import differences, to_dict
 from seqgan_jax.hparams import HParams
 from seqgan_jax.reporting.reading import Run
 
-_OF_THE_SEED_OR_PLACE = ("seed", "data.path", "data.test_path", "data.oracle_path")
+_OF_THE_SEED_OR_PLACE = ("seed", "mesh", "data.path", "data.test_path", "data.oracle_path")
 
 
 class Group(NamedTuple):

@@ -21,7 +21,7 @@ from seqgan_jax.training import experiment, outputs
 from seqgan_jax.training.plan import UNITS
 from seqgan_jax.training.run_folder import SAMPLES_FILE
 from seqgan_jax.training.summary import summarise
-from seqgan_jax.training.workdir import read_hparams
+from seqgan_jax.training.workdir import expanded, name_of, read_hparams
 from seqgan_jax.training.writers import FILE_NAME as METRICS_FILE
 from seqgan_jax.training.writers import read_metrics
 from seqgan_jax.types import Sequences
@@ -85,7 +85,7 @@ class Run(NamedTuple):
 
 
 def read_runs(folders: list[str]) -> list[Run]:
-    """Reads runs.
+    """Reads runs; of a folder that holds those of several seeds, all of them.
 
     Raises:
       ConfigError: no folder; two of one name; one that holds no run, or whose metrics.jsonl is
@@ -95,8 +95,8 @@ def read_runs(folders: list[str]) -> list[Run]:
     if not folders:
         raise ConfigError("no run is given; name the folders that bin/train.py wrote")
     names: dict[str, str] = {}
-    for folder in folders:
-        name = os.path.basename(os.path.abspath(folder))
+    for folder in expanded(folders):
+        name = name_of(folder)
         if name in names:
             raise ConfigError(
                 f"{names[name]} and {folder}: both are called {name}, the name that tables and "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from seqgan_jax.reporting.evaluation_file import EvaluationFile
 from seqgan_jax.reporting.evaluation_models import Measures, Model
 from seqgan_jax.reporting.reading import Metrics, Point
 from seqgan_jax.reporting.sweep_output import CONTROL, Swept
-from seqgan_jax.training import experiment
+from seqgan_jax.training import experiment, workdir
 from seqgan_jax.types import Samples, Sequences
 
 ON_ORACLE = ("nll_test", "nll_oracle")  # diversity and quality
@@ -62,7 +61,7 @@ def named(folders: Sequence[str]) -> dict[str, str]:
     Raises:
       ConfigError: two share a name, or one has the control's.
     """
-    names = {os.path.basename(os.path.abspath(folder)): folder for folder in folders}
+    names = {workdir.name_of(folder): folder for folder in folders}
     if len(names) < len(folders) or CONTROL in names:
         raise ConfigError(
             f"--workdir={','.join(folders)}: give folders of different last names, none of them "

@@ -185,7 +185,7 @@ def draw_filtered_token(
     if top_k is None and (top_p is None or top_p >= 1.0):
         return draw_token(logits, uniform)
     kept = logits.shape[-1] if top_k is None else min(top_k, logits.shape[-1])
-    ordered, ids = jax.lax.top_k(logits, kept)
+    ordered, ids = _likeliest(logits, kept)
     # A cumulative sum may reach 1 early by rounding, so a nucleus of 1 is not cut by it.
     if top_p is not None and top_p < 1.0:
         probabilities = jax.nn.softmax(ordered, axis=-1)
@@ -195,3 +195,27 @@ def draw_filtered_token(
         ordered = jnp.where(inside, ordered, -jnp.inf)
     index = draw_token(ordered, uniform)
     return jnp.take_along_axis(ids, index[:, None], axis=-1)[:, 0].astype(jnp.int32)
+
+
+def _likeliest(logits: Array, number: int) -> tuple[Array, Array]:
+    """The largest of each row's logits `[B, V]` in order, those of lower id first, and their ids.
+
+    Of a vocabulary spread over devices, what they exchange is `number` candidates a row of each
+    part, or its whole part where that is smaller.
+    """
+
+    def of_part(logits: Array) -> tuple[Array, Array]:
+        rows, size = logits.shape
+        values, ids = jax.lax.top_k(logits, min(number, size))
+        if mesh.parts() == 1:
+            return values, ids
+        # Parts in the order of their tokens: of equal logits the first has the lowest id still.
+        values, ids = (
+            jnp.moveaxis(mesh.of_each_part(leaf), 0, 1).reshape(rows, -1)
+            for leaf in (values, ids + mesh.first_token(size))
+        )
+        values, place = jax.lax.top_k(values, number)
+        return values, jnp.take_along_axis(ids, place, axis=1)
+
+    likeliest: tuple[Array, Array] = mesh.over_vocabulary(of_part, (1,), (None, None))(logits)
+    return likeliest

@@ -13,6 +13,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from seqgan_jax.models.linear_output import linear_logits
 from seqgan_jax.models.teacher_forcing import shifted_inputs
 from seqgan_jax.search.sampling import freeze_after_end
 from seqgan_jax.types import Array, LanguageModel, ModelState, Params, mask_until_end
@@ -141,7 +142,7 @@ def softmax_outputs(
         features = functools.partial(language_model.features, params)
         _, hidden = jax.lax.scan(lambda state, token: features(state, token), state, inputs)
         kernel, bias = language_model.output(params)
-        logits = hidden @ kernel + bias[None, None, :]  # [T, B, V]
+        logits = linear_logits(hidden, kernel, bias)  # [T, B, V]
     probs = jax.nn.softmax(logits, axis=-1).swapaxes(0, 1)
     return jnp.where(mask[..., None], probs, 0.0)
 

@@ -69,6 +69,12 @@ def schedule(length: int, num_rollouts: int) -> Schedule:
     return Schedule(start, second, weight.astype(np.float32), draws)
 
 
+def num_slots(length: int, num_rollouts: int) -> int:
+    """K of the `schedule`; 0 where T = 1."""
+    odd = (length - 1) // 2 * num_rollouts
+    return odd + (-(-num_rollouts // 2) if length % 2 == 0 else 0)
+
+
 def _draw_numbers(
     first: np.ndarray, numbers: np.ndarray, length: int, num_rollouts: int
 ) -> np.ndarray:

@@ -27,6 +27,9 @@ _JUDGED = 1_000
 # Samples whose BLEU and self-BLEU are taken while training; the standard error is below 0.01.
 _SCORED = 2_000
 
+# One for all evaluators of a process.
+_nll = jax.jit(negative_log_likelihood, static_argnames="language_model")
+
 
 def _as_they_are(sequences: Samples | Sequences) -> Samples:
     return Samples(*(jnp.asarray(leaf) for leaf in sequences))
@@ -58,16 +61,10 @@ class Evaluator:
         rows = np.random.default_rng(0).permutation(len(train.tokens))[: self._num_scored]
         self._few_real = Sequences(*(leaf[rows] for leaf in train))
         if experiment.oracle is not None:
-            self._nll_oracle = jax.jit(
-                functools.partial(
-                    negative_log_likelihood,
-                    experiment.oracle.language_model,
-                    jax.device_get(experiment.oracle.params),
-                )
+            self._nll_oracle = functools.partial(
+                _nll, experiment.oracle.language_model, jax.device_get(experiment.oracle.params)
             )
-        self._nll = jax.jit(
-            functools.partial(negative_log_likelihood, experiment.models.language_model)
-        )
+        self._nll = functools.partial(_nll, experiment.models.language_model)
         self._logits = jax.jit(self._judge)
 
     @functools.cached_property

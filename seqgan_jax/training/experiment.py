@@ -62,7 +62,7 @@ def _recurrent(hparams: HParams, codec: Codec, embed_dim: int, hidden_dim: int) 
     return make(
         codec.vocab_size, embed_dim, hidden_dim, codec.start_token,
         end_token=codec.end_token, pad_token=codec.pad_token, draws_pad=codec.pad_is_token,
-        init_scale=hparams.model.init_scale,
+        init_scale=hparams.model.init_scale, precision=hparams.precision,
     )  # fmt: skip
 
 
@@ -99,12 +99,13 @@ def build_models(
     elif settings.kind == "bigru":
         classifier = bigru(
             codec.vocab_size, settings.embed_dim, settings.hidden_dim,
-            dropout_rate=settings.dropout_rate,
+            dropout_rate=settings.dropout_rate, precision=hparams.precision,
         )  # fmt: skip
     else:
         classifier = text_cnn(
             codec.vocab_size, settings.embed_dim, settings.filters,
             dropout_rate=settings.dropout_rate, softmax_head=settings.softmax_head,
+            precision=hparams.precision,
         )  # fmt: skip
     make = own_method.find(hparams.method, folder)
     try:
@@ -214,7 +215,7 @@ def described(experiment: Experiment, state: TrainState) -> str:
 
 
 def build_oracle(data: OracleDataHParams) -> Oracle:
-    """The oracle that the settings describe."""
+    """The oracle that the settings describe; in float32 always, being what others are held to."""
     if not data.oracle_path:
         return init_oracle(
             _data_key(data, "oracle"), data.vocab_size, data.oracle_embed_dim,

@@ -45,8 +45,7 @@ def folders_of(hparams: HParams, folder: str) -> list[str]:
             f"config.num_seeds={hparams.num_seeds}: --workdir={folder} holds a run of one seed; "
             "give another folder"
         )
-    seeds = range(hparams.seed, hparams.seed + hparams.num_seeds)
-    return [os.path.join(folder, f"seed-{seed}") for seed in seeds]
+    return workdir.seed_folders(folder, range(hparams.seed, hparams.seed + hparams.num_seeds))
 
 
 def open_runs(

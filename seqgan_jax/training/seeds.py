@@ -51,6 +51,11 @@ def _is_key(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
 
 
+def _draws_by_xla(state: Any) -> bool:
+    keys = filter(_is_key, jax.tree.leaves(state))
+    return any("rbg" in str(jax.random.key_impl(key)) for key in keys)
+
+
 def over_seeds(
     call: Callable[..., Any], vmapped: bool | None = None, *, spread: bool = False
 ) -> Callable[..., Any]:
@@ -60,7 +65,7 @@ def over_seeds(
       call: `(state, *data) -> result`.
       vmapped: whether the seeds are vectorised, or taken in turn inside the computation. By default
         they are, but on a CPU, which gains nothing by it, and computes what a condition would have
-        passed over (docs/performance.md).
+        passed over (docs/performance.md). With rbg keys they never are: each has its own draws.
       spread: whether each device of the ambient mesh's `data` axis trains its share of the seeds,
         which they then divide equally.
 
@@ -71,7 +76,8 @@ def over_seeds(
         vmapped = jax.default_backend() != "cpu"
 
     def here(state: Any, *data: Any) -> Any:
-        if vmapped:
+        # Vectorised, XLA's own generator would draw for all from the first one's key (jax 0.10).
+        if vmapped and not _draws_by_xla(state):
             return jax.vmap(lambda one: call(one, *data))(state)
         return jax.lax.map(lambda one: call(one, *data), state)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,55 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from seqgan_jax.checked import ConfigError
-from seqgan_jax.hparams import HParams, MeshHParams
+from seqgan_jax.hparams import HParams, MeshHParams, ScheduleHParams
 from seqgan_jax.mesh import DATA, MODEL
 from seqgan_jax.types import Samples, Sequences
+
+# Parameters by name, and so their optimiser's moments: the axis of the vocabulary. Those of a
+# user's own model are spread too if they are called so.
+ALONG_VOCABULARY = {"embedding": 0, "output_kernel": 1, "output_bias": 0}
+
+
+def axis_of_vocabulary(
+    path: tuple[Any, ...], leaf: Any, vocab_size: int, stacked: bool = False
+) -> int | None:
+    """Along which axis the devices of the `model` axis share a leaf of a state, if they do.
+
+    Args:
+      path: of the leaf in its pytree.
+      leaf: an array or its shape.
+      vocab_size: V.
+      stacked: whether it has a leading axis of seeds.
+    """
+    name = getattr(path[-1], "key", None) if path else None
+    axis = ALONG_VOCABULARY.get(name) if isinstance(name, str) else None
+    if axis is None:
+        return None
+    axis += stacked
+    return axis if axis < leaf.ndim and leaf.shape[axis] == vocab_size else None
+
+
+def check_vocabulary(model: int, vocab_size: int) -> None:
+    """Raises ConfigError where so many devices cannot share a vocabulary equally."""
+    if vocab_size % model:
+        below = vocab_size // model * model
+        raise ConfigError(
+            f"config.mesh.model={model}: does not divide the vocabulary of {vocab_size} tokens; "
+            f"give a vocabulary of {max(below, model)}, or another number of devices"
+        )
+
+
+def check_batches(data: int, schedule: ScheduleHParams) -> None:
+    """Raises ConfigError where so many devices cannot share a batch equally."""
+    for name in ("batch_size", "d_batch_size"):
+        size = getattr(schedule, name)
+        if size % data:
+            above = -(-size // data) * data
+            raise ConfigError(
+                f"schedule.{name}={size}: {data} devices cannot share it equally; the nearest "
+                f"right value is {max(size // data * data, data)} or {above}; or give fewer "
+                "devices, --config.mesh.data=N"
+            )
 
 
 class Layout:
@@ -32,22 +78,10 @@ class Layout:
       ConfigError: the mesh does not fit the devices or the vocabulary.
     """
 
-    # Parameters by name, and so their optimiser's moments: the axis of the vocabulary. Those of a
-    # user's own model are spread too if they are called so.
-    ALONG_VOCABULARY: ClassVar[dict[str, int]] = {
-        "embedding": 0, "output_kernel": 1, "output_bias": 0
-    }  # fmt: skip
-
     def __init__(self, settings: MeshHParams, vocab_size: int, num_seeds: int = 1) -> None:
         self.data, self.model = _axes(settings)
         self.vocab_size = vocab_size
-        if vocab_size % self.model:
-            below = vocab_size // self.model * self.model
-            raise ConfigError(
-                f"config.mesh.model={self.model}: does not divide the vocabulary of {vocab_size} "
-                f"tokens; give a vocabulary of {max(below, self.model)}, or another number of "
-                "devices"
-            )
+        check_vocabulary(self.model, vocab_size)
         self.mesh = None
         if self.data * self.model > 1:
             devices = jax.devices()[: self.data * self.model]
@@ -62,17 +96,8 @@ class Layout:
         Raises:
           ConfigError: the devices cannot share a batch equally.
         """
-        if self.spreads_seeds:
-            return
-        for name in ("batch_size", "d_batch_size"):
-            size = getattr(hparams.schedule, name)
-            if size % self.data:
-                above = -(-size // self.data) * self.data
-                raise ConfigError(
-                    f"schedule.{name}={size}: {self.data} devices cannot share it equally; the "
-                    f"nearest right value is {max(size // self.data * self.data, self.data)} or "
-                    f"{above}; or give fewer devices, --config.mesh.data=N"
-                )
+        if not self.spreads_seeds:
+            check_batches(self.data, hparams.schedule)
 
     def context(self) -> contextlib.AbstractContextManager[Any]:
         """Makes the mesh the ambient one."""
@@ -91,12 +116,9 @@ class Layout:
 
         def place(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
             axes: list[str | None] = [None] * leaf.ndim
-            name = getattr(path[-1], "key", None) if path else None
-            axis = self.ALONG_VOCABULARY.get(name) if isinstance(name, str) else None
-            if axis is not None:
-                axis += stacked
-                if axis < leaf.ndim and leaf.shape[axis] == self.vocab_size and self.model > 1:
-                    axes[axis] = MODEL
+            axis = axis_of_vocabulary(path, leaf, self.vocab_size, stacked)
+            if axis is not None and self.model > 1:
+                axes[axis] = MODEL
             if stacked and self.spreads_seeds:
                 axes[0] = DATA
             while axes and axes[-1] is None:  # as jit writes it, or the next call would be another
@@ -108,6 +130,9 @@ class Layout:
     def initial(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """The state that a function makes, each leaf made where it is to lie."""
         places = self.shardings(jax.eval_shape(function, *arguments))
+        if places is None:
+            # Bound to its device, as a state read from a checkpoint is: one program serves both.
+            places = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         return jax.jit(function, out_shardings=places)(*arguments)
 
     def placed(self, tree: Any, stacked: bool = False) -> Any:

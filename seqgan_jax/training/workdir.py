@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+from collections.abc import Iterable, Sequence
 
 from seqgan_jax.atomic import write_json
 from seqgan_jax.checked import ConfigError, differences, from_mapping, to_dict
 from seqgan_jax.hparams import HParams
 
 CONFIG_FILE = "config.json"
+_SEED_FOLDER = re.compile(r"seed-(\d+)")  # of a run of `num_seeds` that were trained together
 
 
 def claim(workdir: str, hparams: HParams) -> None:
@@ -62,9 +65,39 @@ def read_hparams(workdir: str) -> HParams:
         with open(path, encoding="utf-8") as file:
             return from_mapping(HParams, json.load(file))
     except OSError as error:
+        seeds = expanded([workdir])
+        if seeds != [workdir]:
+            raise ConfigError(
+                f"{workdir}: holds the runs of {len(seeds)} seeds; give one, such as {seeds[0]}"
+            ) from error
         raise ConfigError(
             f"{workdir}: no run there ({path}: {error.strerror}); "
             "give the folder that bin/train.py wrote"
         ) from error
     except (ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: damaged ({error})") from error
+
+
+def seed_folders(workdir: str, seeds: Iterable[int]) -> list[str]:
+    """Folders of the runs of several seeds, in that of all of them."""
+    return [os.path.join(workdir, f"seed-{seed}") for seed in seeds]
+
+
+def expanded(folders: Sequence[str]) -> list[str]:
+    """The folders of runs; in place of one of several seeds' runs, those, by seed."""
+    found = []
+    for folder in folders:
+        is_run = os.path.exists(os.path.join(folder, CONFIG_FILE)) or not os.path.isdir(folder)
+        names = [] if is_run else filter(None, map(_SEED_FOLDER.fullmatch, os.listdir(folder)))
+        seeds = sorted(int(name[1]) for name in names)
+        found += seed_folders(folder, seeds) or [folder]
+    return found
+
+
+def name_of(folder: str) -> str:
+    """What tables and pictures call a run: its folder's last name; of one of several seeds' runs
+    that of all of them, with the seed."""
+    path = os.path.abspath(folder)
+    name = os.path.basename(path)
+    seed = _SEED_FOLDER.fullmatch(name)
+    return f"{os.path.basename(os.path.dirname(path))}-{seed[1]}" if seed else name
