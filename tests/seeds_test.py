@@ -105,6 +105,10 @@ def test_the_folder_of_several_seeds_stands_for_theirs(together):
     assert [run.hparams.seed for run in reading.read_runs([above])] == [0, 1, 2]
     with pytest.raises(ConfigError, match=r"holds the runs of 3 seeds; give one, such as .*seed-0"):
         trained.read(above)
+    with pytest.raises(
+        ConfigError, match=r"--workdir=.*: holds the runs of 3 seeds; .*num_seeds=3"
+    ):
+        run(above)
     with pytest.raises(ConfigError, match=r"num_seeds=2: --workdir=.* holds a run of one seed"):
         run(together[0][0], dataclasses.replace(FEW, num_seeds=2))
 
