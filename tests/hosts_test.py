@@ -1,6 +1,9 @@
 """Whether a process is one of several, by its flags and its environment; what it then needs."""
 
+import os
+
 import jax
+import jaxlib
 import pytest
 
 from seqgan_jax.checked import ConfigError
@@ -15,9 +18,11 @@ SLURM = {
 
 
 @pytest.fixture(autouse=True)
-def no_metadata(monkeypatch):
-    """No machine of a test asks a server what it is."""
+def alone(monkeypatch):
+    """No machine of a test asks a server what it is, and what joins leaves no setting behind."""
     monkeypatch.setattr(hosts, "_tpu_workers", lambda: 0)
+    monkeypatch.setattr(hosts, "_BARRIER_FLAG", "no_such_flag")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +78,10 @@ def test_what_joins_is_what_was_given_or_found(monkeypatch):
     assert [args for args, _ in asked] == [("a:1", 2, 1), (None, None, None)]
     # What is given is taken; SLURM is not asked.
     assert [kw["cluster_detection_method"] for _, kw in asked] == ["deactivate", None]
+    # What was set stays, and the order of collectives is asked for once, where the flag is known.
+    given = os.environ["XLA_FLAGS"].split()
+    assert given[0] == "--xla_force_host_platform_device_count=4"
+    assert len(given) == 1 + jaxlib.__version__.startswith("0.10.")
 
 
 def test_others_that_do_not_come_are_an_error(monkeypatch):

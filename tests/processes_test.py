@@ -38,8 +38,9 @@ def start(folder):
             port = free.getsockname()[1]
         data, model = mesh
         environment = os.environ | {
-            "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} "
-            f"--xla_force_host_platform_device_count={DEVICES // number}",
+            # Compiled as a user's: what runs beside what depends on it.
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES // number}",
             "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
         }
         job = [

@@ -109,9 +109,10 @@ def _of_all_parts(
     `logarithm`, it is the log-sum of all exponentials without a shift.
     """
     if mesh.parts() > 1:
-        shifts, totals = jnp.moveaxis(mesh.of_each_part(jnp.stack([shift, sums])), 1, 0)
-        top = shifts.max(axis=0)
-        chosen = mesh.vocabulary_sum(chosen)
+        # In one exchange; of the target's logits all but one are 0.
+        each = mesh.of_each_part(jnp.stack([chosen, shift, sums]))
+        chosens, shifts, totals = jnp.moveaxis(each, 1, 0)
+        chosen, top = chosens.sum(axis=0), shifts.max(axis=0)
         total = (totals * jnp.exp(shifts - top)).sum(axis=0)
         shift, sums, divisor = top, total, total * jnp.exp(top - shift)
     else:

@@ -19,7 +19,7 @@ from seqgan_jax.search.rewards import scores
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training.experiment import Experiment
 from seqgan_jax.training.sharding import Layout, on_host
-from seqgan_jax.types import Array, LabelledBatch, Params, Samples, Sequences
+from seqgan_jax.types import Array, LabelledBatch, LanguageModel, Params, Samples, Sequences
 
 # Sequences of each kind on which the discriminator's accuracy is measured: a standard error of
 # about one percent, at a cost that a run does not feel.
@@ -28,7 +28,12 @@ _JUDGED = 1_000
 _SCORED = 2_000
 
 # One for all evaluators of a process.
-_nll = jax.jit(negative_log_likelihood, static_argnames="language_model")
+_compiled_nll = jax.jit(negative_log_likelihood, static_argnames="language_model")
+
+
+def _nll(language_model: LanguageModel, params: Params, samples: Samples) -> float:
+    """NLL, once every device has it: see `hosts.gathered`."""
+    return float(jax.block_until_ready(_compiled_nll(language_model, params, samples)))
 
 
 def _as_they_are(sequences: Samples | Sequences) -> Samples:
@@ -88,8 +93,8 @@ class Evaluator:
         )
         ceiling = self._rows(Sequences(np.asarray(uniform), mask))
         return copied | {
-            "nll_oracle_floor": float(self._nll_oracle(self._judged_by)),
-            "nll_oracle_ceiling": float(self._nll_oracle(ceiling)),
+            "nll_oracle_floor": self._nll_oracle(self._judged_by),
+            "nll_oracle_ceiling": self._nll_oracle(ceiling),
         }
 
     def generator(self, state: TrainState) -> dict[str, float]:
@@ -101,8 +106,8 @@ class Evaluator:
         host = Sequences(*on_host(samples))
         return {
             **self._quality(samples, host),
-            "nll_test": float(self._nll(state.generator, self._judged_by)),
-            "entropy": float(self._nll(state.generator, samples)),
+            "nll_test": self._nll(state.generator, self._judged_by),
+            "entropy": self._nll(state.generator, samples),
             "distinct": distinct_fraction(host.tokens),
             "copied": self._copied(*self._words(host)),
             **self.limits,
@@ -110,7 +115,7 @@ class Evaluator:
 
     def _quality(self, samples: Samples, host: Sequences) -> dict[str, float]:
         if self._experiment.oracle is not None:
-            return {"nll_oracle": float(self._nll_oracle(samples))}
+            return {"nll_oracle": self._nll_oracle(samples)}
         few = Sequences(*(leaf[: self._num_scored] for leaf in host))
         return {
             **self._scorer.bleu(few),

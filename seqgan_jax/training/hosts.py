@@ -6,6 +6,7 @@ compiled calls in the same order, so that whatever depends on a clock or a file 
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import urllib.request
@@ -14,7 +15,8 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
+from absl import flags
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from seqgan_jax.checked import ConfigError, UserError
 
@@ -28,7 +30,13 @@ _TPU_METADATA = (
     "worker-network-endpoints"
 )
 
+_ORDER_FLAG = "xla_cpu_enable_concurrency_optimized_scheduler"
+# Of Orbax: its processes wait for each other by JAX's coordinator, not by programs on their
+# devices, which would run beside ours.
+_BARRIER_FLAG = "experimental_orbax_use_distributed_barrier"
+
 Result = TypeVar("Result")
+Tree = TypeVar("Tree")
 
 
 class Address(NamedTuple):
@@ -112,6 +120,9 @@ def _tpu_workers() -> int:
 def _initialize(address: Address) -> None:
     # Or SIGTERM would be caught and kept waiting for a call that nothing here makes.
     jax.config.update("jax_enable_preemption_service", False)
+    _keep_order()
+    if _BARRIER_FLAG in flags.FLAGS:
+        flags.FLAGS[_BARRIER_FLAG].value = True
     try:
         jax.distributed.initialize(
             address.coordinator, address.num_processes, address.process_id,
@@ -120,6 +131,17 @@ def _initialize(address: Address) -> None:
         )  # fmt: skip
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the processes of this job do not find one another: {error}") from error
+
+
+def _keep_order() -> None:
+    """Has CPUs start collectives that do not depend on each other in one order everywhere.
+
+    Else each process may start them in its own, and gloo takes one for the other (seen of jaxlib
+    0.10; others may not know the flag, and abort). It is read when JAX first looks at its devices.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if _ORDER_FLAG not in given and importlib.metadata.version("jaxlib").startswith("0.10."):
+        os.environ["XLA_FLAGS"] = f"{given} --{_ORDER_FLAG}=false"
 
 
 def joined() -> bool:
@@ -139,14 +161,39 @@ def is_first() -> bool:
 
 def agreed(value: int) -> int:
     """What process 0 says."""
-    return int(multihost_utils.broadcast_one_to_all(np.int32(value))) if several() else value
+    return int(_said(value)[0]) if several() else value
 
 
 def all_say(value: bool) -> bool:
     """Whether every process says so."""
-    if not several():
-        return value
-    return bool(multihost_utils.process_allgather(np.int32(value)).all())
+    return bool(_said(value).all()) if several() else value
+
+
+def _said(value: int) -> np.ndarray:
+    """What every process says, once a device; process 0 first."""
+    mesh = Mesh(np.array(jax.devices()), ("devices",))
+    own = np.full(jax.local_device_count(), value, np.int32)
+    spread = jax.make_array_from_process_local_data(
+        NamedSharding(mesh, PartitionSpec("devices")), own
+    )
+    return np.asarray(gathered(spread, mesh))
+
+
+def gathered(tree: Tree, mesh: Mesh) -> Tree:
+    """Arrays of a mesh, whole, in NumPy, in every process.
+
+    All of this process's devices are waited for. On CPUs a device may begin the next program before
+    the last has ended, and collectives of two programs at a time mistake each other's messages
+    (gloo, jax 0.10): so whoever starts a program that does not depend on the last waits for that.
+    """
+    whole = jax.jit(_same, out_shardings=NamedSharding(mesh, PartitionSpec()))(tree)
+    jax.block_until_ready(whole)
+    arrays: Tree = jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), whole)
+    return arrays
+
+
+def _same(tree: Tree) -> Tree:
+    return tree
 
 
 def first_alone(action: Callable[[], Result]) -> Result | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import rich.console
@@ -209,6 +210,7 @@ class Trainer:
         """Runs one compiled call and adds its metrics to those of its unit."""
         begun = time.monotonic()
         result = self._opened.calls[call.name](self._state, self._opened.train)
+        jax.block_until_ready(result[:2])  # on every device: see `hosts.gathered`
         self._state = result[0]
         of_each = seeds.values_of_each(result[1], len(self._runs))  # waits for the call
         seconds = time.monotonic() - begun

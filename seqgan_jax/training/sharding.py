@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams, MeshHParams, ScheduleHParams
 from seqgan_jax.mesh import DATA, MODEL
+from seqgan_jax.training import hosts
 from seqgan_jax.types import Samples, Sequences
 
 # Parameters by name, and so their optimiser's moments: the axis of the vocabulary. Those of a
@@ -200,4 +200,4 @@ def on_host(tree: Any) -> Any:
     leaves = jax.tree.leaves(tree)
     if all(not isinstance(leaf, jax.Array) or leaf.is_fully_addressable for leaf in leaves):
         return jax.device_get(tree)
-    return multihost_utils.process_allgather(tree, tiled=True)
+    return hosts.gathered(tree, leaves[0].sharding.mesh)
