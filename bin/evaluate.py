@@ -46,6 +46,8 @@ def main() -> None:
         return
     options = evaluate.Options(NUM.value, SEED.value, SAMPLES.value, LM_EPOCHS.value)
     for folder in folders:
+        if len(folders) > 1:
+            console.print(f"{folder}:", highlight=False)
         evaluate.evaluate(folder, options, console)
 
 

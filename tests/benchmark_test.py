@@ -52,6 +52,15 @@ def test_seconds_is_a_median_without_the_first_call(monkeypatch):
     assert len(calls) == 6
 
 
+def test_a_call_takes_as_many_steps_as_its_time_is_divided_by():
+    """However many sequences there would be to learn from."""
+    data = dataclasses.replace(SMALL.data, num_train=1000)
+    for name in ("mle_step", "d_step"):
+        phase = phases.build(dataclasses.replace(SMALL, data=data))[name]
+        state, _ = jax.jit(phase.function)(*phase.arguments())
+        assert int(state.step) == phase.repeats
+
+
 def test_each_run_goes_on_from_the_last():
     seen = []
 

@@ -72,7 +72,7 @@ def table(hparams: HParams, needed: Footprint) -> rich.table.Table:
         for name, size in moment.parts.items():
             result.add_row(f"  {name}", readable(size))
         result.add_row(
-            f"{_CALLS[call]} for the while ({moment.name})", readable(moment.bytes), style="bold",
+            f"{_CALLS[call]}, temporarily ({moment.name})", readable(moment.bytes), style="bold",
             end_section=True,
         )  # fmt: skip
     fullest = max(needed.calls, key=lambda call: needed.calls[call].bytes)

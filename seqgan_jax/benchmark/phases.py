@@ -73,6 +73,12 @@ def init_state(models: Models) -> TrainState:
     return jax.jit(models.method.init_state)(jax.random.key(0))
 
 
+def _call(hparams: HParams, models: Models, name: str, number: int) -> Callable[..., Any]:
+    """One of the training loop's calls, of so many real sequences."""
+    sizes = hparams.sizes._replace(num_train=number)
+    return compile_calls(hparams.schedule, models, sizes)[name]
+
+
 def _reward(hparams: HParams, models: Models, state: TrainState) -> Reward:
     return reward_of(
         state, language_model=models.language_model, classifier=models.classifier,
@@ -82,10 +88,11 @@ def _reward(hparams: HParams, models: Models, state: TrainState) -> Reward:
 
 def _mle_step(hparams: HParams, models: Models) -> Phase:
     batch_size = hparams.schedule.batch_size
+    number = _MLE_STEPS * batch_size
     return Phase(
         f"MLE step, B {batch_size}",
-        compile_calls(hparams.schedule, models, hparams.sizes)["pretrain_generator_epoch"],
-        lambda: (init_state(models), sequences_of(hparams, _MLE_STEPS * batch_size)),
+        _call(hparams, models, "pretrain_generator_epoch", number),
+        lambda: (init_state(models), sequences_of(hparams, number)),
         _MLE_STEPS,
         batch_size * hparams.sizes.length,
         "tokens",
@@ -223,7 +230,7 @@ def _g_step(hparams: HParams, models: Models) -> Phase:
 
 def _d_epochs(hparams: HParams, models: Models) -> Phase:
     schedule = hparams.schedule
-    function = compile_calls(hparams.schedule, models, hparams.sizes)["discriminator_epochs"]
+    function = _call(hparams, models, "discriminator_epochs", schedule.d_samples)
 
     def d_step(state: Any, data: Samples) -> tuple[Any, Metrics]:
         state, metrics, _ = function(state, data)

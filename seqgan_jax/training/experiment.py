@@ -203,14 +203,15 @@ def _on_oracle(hparams: HParams, data: OracleDataHParams, folder: str) -> Experi
     return Experiment(hparams, hparams.sizes, models, codec, oracle, train, test, ())
 
 
-def described(experiment: Experiment, state: TrainState, devices: int) -> str:
-    """Method, number of parameters and of devices."""
+def described(experiment: Experiment, state: TrainState, mesh: tuple[int, int]) -> str:
+    """Method, number of parameters, and devices along data and model."""
     judge = f"discriminator {parameter_count(state.discriminator):,}"
     if not experiment.models.method.uses_discriminator:
         judge = "no discriminator"
     return (
         f"{experiment.hparams.method}, generator {parameter_count(state.generator):,} parameters, "
-        f"{judge}, on {devices} x {jax.devices()[0].device_kind}"
+        f"{judge}, on {mesh[0] * mesh[1]} x {jax.devices()[0].device_kind}"
+        + (f", mesh {mesh[0]} x {mesh[1]}" if mesh[1] > 1 else "")
     )
 
 

@@ -165,8 +165,8 @@ class Trainer:
     def _introduce(self) -> None:
         self._evaluator = Evaluator(self._experiment, self._layout)
         several = f", {len(self._runs)} seeds side by side" if len(self._runs) > 1 else ""
-        devices = self._layout.data * self._layout.model
-        self._tell(experiment.described(self._experiment, self._states()[0], devices) + several)
+        mesh = self._layout.data, self._layout.model
+        self._tell(experiment.described(self._experiment, self._states()[0], mesh) + several)
 
     def _run_phase(self, phase: str, numbered: list[tuple[int, plan.Call]]) -> None:
         total = plan.phase_lengths(self._schedule)[phase]
