@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import subprocess
@@ -116,7 +117,7 @@ def test_four_processes_make_the_run_of_one_device(alone, folder, start):
 
 
 def test_a_killed_process_ends_the_job_and_it_resumes_to_the_bit(two, folder, start):
-    """The second, then the first, which the others go by."""
+    """The second, then the first, which the others go by; on other devices, within rounding."""
     workdir = folder / "killed"
     for index, lines in ((1, 8), (0, 14)):
         job = start([workdir] * 2, (4, 2), SEEDS)
@@ -124,8 +125,14 @@ def test_a_killed_process_ends_the_job_and_it_resumes_to_the_bit(two, folder, st
         # Its own sentence, or, where JAX is first to notice, JAX's.
         assert "another process of this job has ended" in error or "another task died" in error
         assert not (workdir / "seed-1" / "summary.json").exists()
+    fewer = folder / "fewer"
+    shutil.copytree(workdir, fewer)
     (said, _) = finished(start([workdir] * 2, (4, 2), SEEDS))
     assert "resuming after" in said
+    # One process has their devices, and reads what two have written.
+    (said,) = finished(start([fewer], (4, 2), SEEDS))
+    assert "resuming after" in said
+    same_run(two[0] / "seed-1", fewer / "seed-1")
     for seed in ("seed-0", "seed-1"):
         mine, whole = workdir / seed, two[0] / seed
         assert metric_lines(mine) == metric_lines(whole)
