@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import rich.console
 
 from seqgan_jax.hparams import HParams
@@ -19,7 +15,6 @@ from seqgan_jax.methods.state import TrainState
 from seqgan_jax.training import (
     early_stopping,
     experiment,
-    host_memory,
     hosts,
     plan,
     seeds,
@@ -27,16 +22,12 @@ from seqgan_jax.training import (
     summary,
     writers,
 )
-from seqgan_jax.training.divergence import check_finite
 from seqgan_jax.training.evaluation import Evaluator
-from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.opening import folders_of, open_runs
 from seqgan_jax.training.progress import PhaseProgress, clock
 from seqgan_jax.training.run_folder import restored
-from seqgan_jax.training.sharding import on_host
-from seqgan_jax.types import Array, LabelledBatch
-
-_CURVE_SECONDS = 30.0  # between two drawings of the learning curve: each takes half a second
+from seqgan_jax.training.units import Units, of_each
+from seqgan_jax.types import LabelledBatch
 
 
 class Trainer:
@@ -75,8 +66,6 @@ class Trainer:
         self._experiment, self._runs, self._layout = opened[:3]
         self._hparams, self._schedule = self._experiment.hparams, opened.schedule
         self._plan = plan.calls(self._schedule)
-        self._called: set[str] = set()
-        self._drawn_at = -math.inf
 
     @property
     def _calls(self) -> int:
@@ -100,7 +89,7 @@ class Trainer:
         self._saved_at = time.monotonic()
         try:
             if not self._take_over():
-                for run, step in zip(self._runs, self._of_each(self._state.step), strict=True):
+                for run, step in zip(self._runs, of_each(self._state.step), strict=True):
                     run.begin(step)
             self._earlier_seconds = self._runs[0].progress.seconds
             self._run_phases()
@@ -147,11 +136,6 @@ class Trainer:
         states: list[TrainState] = seeds.split(self._state, len(self._runs))
         return states
 
-    def _of_each(self, numbers: Array) -> list[int]:
-        """A whole number of each run's state."""
-        values: list[int] = np.atleast_1d(on_host(numbers)).tolist()
-        return values
-
     def _run_phases(self) -> None:
         self._introduce()
         left = list(enumerate(self._plan))[self._calls :]
@@ -164,6 +148,7 @@ class Trainer:
 
     def _introduce(self) -> None:
         self._evaluator = Evaluator(self._experiment, self._layout)
+        self._units = Units(self._opened, self._evaluator, self._tell, self._seconds)
         several = f", {len(self._runs)} seeds side by side" if len(self._runs) > 1 else ""
         mesh = self._layout.data, self._layout.model
         self._tell(experiment.described(self._experiment, self._states()[0], mesh) + several)
@@ -191,45 +176,15 @@ class Trainer:
                 if finished > index + 1:
                     break
 
-    def _stop_early(self, call: plan.Call, is_last: bool) -> bool:
-        """Keeps the best generator; goes back to it once its patience, or the phase, is over."""
-        self._state = self._opened.calls["keep_best"](self._state, self._opened.test)
-        over = early_stopping.is_over(self._state.best, self._schedule.g_patience)
-        if not (is_last or bool(jnp.all(over))):
-            return False
-        self._state = self._opened.calls["go_back"](self._state)
-        epochs = self._of_each(self._state.best.epoch)
-        by_seed = " by seed" if len(epochs) > 1 else ""
-        self._tell(
-            f"maximum likelihood ends after epoch {call.unit}; lowest NLL_test after epoch "
-            f"{', '.join(map(str, epochs))}{by_seed}, whose generator goes on"
-        )
-        return True
-
     def _run_call(self, call: plan.Call) -> LabelledBatch | None:
-        """Runs one compiled call and adds its metrics to those of its unit."""
-        begun = time.monotonic()
-        result = self._opened.calls[call.name](self._state, self._opened.train)
-        jax.block_until_ready(result[:2])  # on every device: see `hosts.gathered`
-        self._state = result[0]
-        of_each = seeds.values_of_each(result[1], len(self._runs))  # waits for the call
-        seconds = time.monotonic() - begun
-        if call.name not in self._called:  # it was compiled just now
-            self._called.add(call.name)
-            host_memory.release()
-        if call.phase == plan.ADVERSARIAL and call.ends_unit:
-            self._state = self._opened.calls["end_round"](self._state)
-        sizes = self._experiment.sizes
-        work = plan.work_of(
-            call, self._schedule, sizes.length, sizes.num_train, self._experiment.models.method
-        )
-        for run, values in zip(self._runs, of_each, strict=True):
-            check_finite(call, run.folder, values)
-        for run, values in zip(self._runs, of_each, strict=True):
-            run.add({**values, "work_seconds": seconds, "work_tokens": work.tokens})
-            run.progress.training_seconds += seconds
-            run.progress.work = [a + b for a, b in zip(run.progress.work, work[:-1], strict=True)]
-        return result[2] if len(result) > 2 else None
+        """Runs one compiled call; what a discriminator was trained on, if one was."""
+        self._state, trained_on = self._units.run_call(self._state, call)
+        return trained_on
+
+    def _stop_early(self, call: plan.Call, is_last: bool) -> bool:
+        """Keeps the best generator; whether maximum likelihood is over, and it goes on."""
+        self._state, over = self._units.stop_early(self._state, call, is_last)
+        return over
 
     def _end_unit(
         self,
@@ -237,43 +192,9 @@ class Trainer:
         is_last: bool,
         trained_on: LabelledBatch | None,
         progress: PhaseProgress,
-    ) -> None:
-        """Evaluates where it is due, and writes the unit's lines."""
-        due = call.unit == 1 or is_last or call.unit % self._hparams.evaluation.eval_every == 0
-        lines, number = [], len(self._runs)
-        ends_start = is_last and call.phase == plan.G_PRETRAIN
-        # Taken apart, the state is held twice: only where somebody looks at it.
-        states = self._states() if due or ends_start else [self._state] * number
-        judged = due and self._experiment.models.method.is_verdict and trained_on is not None
-        pools = seeds.split(trained_on, number) if judged else [None] * number
-        steps = self._of_each(self._state.step)
-        for run, state, pool, step in zip(self._runs, states, pools, steps, strict=True):
-            metrics: dict[str, Any] = run.taken()
-            tokens, seconds = metrics.pop("work_tokens"), metrics.pop("work_seconds")
-            metrics["tokens_per_second"] = tokens / seconds
-            if number > 1:
-                metrics["together"] = number
-            if ends_start and state.best is not None:
-                metrics["best_epoch"] = int(state.best.epoch)
-            if due:
-                if pool is not None:
-                    metrics |= self._evaluator.discriminator(state, pool)
-                if call.phase != plan.D_PRETRAIN:
-                    metrics |= self._evaluator.generator(state)
-            run.write(call.phase, call.unit, step, self._seconds(), metrics)
-            lines.append(metrics)
-            if ends_start:
-                run.save_pretrained(state, self._seconds())
-        mean = {name: float(np.mean([line[name] for line in lines])) for name in lines[0]}
-        progress.line(mean, due)
-        if ends_start:
-            words = advice(self._hparams, mean["nll_test"])
-            if words is not None:
-                self._tell(words)
-        if due and hosts.is_first() and time.monotonic() - self._drawn_at >= _CURVE_SECONDS:
-            for run in self._runs:
-                run.draw_curve()
-            self._drawn_at = time.monotonic()
+    ) -> list[dict[str, Any]] | None:
+        """Writes a unit's lines; each run's metrics where it has evaluated, else None."""
+        return self._units.end(self._state, call, is_last, trained_on, progress)
 
     def _seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._begun
