@@ -21,13 +21,14 @@ TOP_K = flags.DEFINE_integer("top_k", None, "Draw from the k likeliest tokens on
 TOP_P = flags.DEFINE_float("top_p", None, "Draw from the nucleus of this probability only.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the draw.", lower_bound=0, upper_bound=2**32 - 1)
 PRETRAINED = flags.DEFINE_bool("pretrained", False, "Draw from the state after maximum likelihood.")
+BEST = flags.DEFINE_bool("best", False, "Draw from the best checkpoint (evaluation.best_metric).")
 OUT = flags.DEFINE_string(
     "out", None, "File to write, or, of melodies, folder for MIDI. Default: standard output."
 )
 
 
 def main() -> None:
-    run = trained.read(WORKDIR.value, PRETRAINED.value)
+    run = trained.read(WORKDIR.value, PRETRAINED.value, best=BEST.value)
     sequences = trained.draw(
         run, number=NUM.value, temperature=TEMPERATURE.value, top_k=TOP_K.value,
         top_p=TOP_P.value, prefix=PREFIX.value, seed=SEED.value,

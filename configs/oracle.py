@@ -118,7 +118,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.evaluation.eval_samples = 10_000
     config.evaluation.num_written = 1_000  # sequences in samples.txt
     config.evaluation.checkpoint_seconds = 60.0  # time between checkpoints
-    config.evaluation.checkpoints_kept = 2
+    config.evaluation.keep_last = 2  # newest checkpoints kept
+    config.evaluation.keep_best = 1  # and, beside them, the best of the rounds
+    config.evaluation.best_metric = "auto"  # NLL_oracle, or one of metrics.jsonl by name
 
     if variant == "frontier":
         config.discriminator.dropout_rate = 0.5

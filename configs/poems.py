@@ -126,7 +126,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.evaluation.eval_samples = 2000
     config.evaluation.num_written = 1_000  # sequences in samples.txt
     config.evaluation.checkpoint_seconds = 60.0  # time between checkpoints
-    config.evaluation.checkpoints_kept = 2
+    config.evaluation.keep_last = 2  # newest checkpoints kept
+    config.evaluation.keep_best = 1  # and, beside them, the best of the rounds
+    config.evaluation.best_metric = "auto"  # BLEU-4, or one of metrics.jsonl by name
 
     if variant == "smoke":
         config.model.embed_dim = config.model.hidden_dim = 16

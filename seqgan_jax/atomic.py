@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
+
+# A link that somebody has put in a file's place is not followed.
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+PARTIAL = ".partial"  # how the names of files end that a kill has left half written
 
 
 def write_atomically(path: str, contents: str | bytes | memoryview) -> None:
@@ -18,19 +23,45 @@ def write_atomically(path: str, contents: str | bytes | memoryview) -> None:
       OSError: it cannot be written; the old file stays, and no partial one does.
     """
     data = contents.encode() if isinstance(contents, str) else contents
-    partial = f"{path}.{os.getpid()}.partial"
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.remove(partial)
-        raise
+    partial = f"{path}.{os.getpid()}{PARTIAL}"
+    with naming(path):
+        try:
+            with open(os.open(partial, _NEW, 0o666), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:  # an interrupt too
+            with contextlib.suppress(OSError):
+                os.remove(partial)
+            raise
+        sync_folder(os.path.dirname(path))
 
 
 def write_json(path: str, value: Any) -> None:
     """Writes JSON, indented, atomically."""
     write_atomically(path, json.dumps(value, indent=2) + "\n")
+
+
+def sync_folder(folder: str) -> None:
+    """Brings the names in a folder to the disk: after a power cut too, what was renamed is.
+
+    Raises:
+      OSError: as of the system.
+    """
+    entry = os.open(folder or ".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(entry)
+    finally:
+        os.close(entry)
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Has an OSError raised within name the file, which that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = path
+        raise

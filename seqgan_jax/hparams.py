@@ -26,6 +26,8 @@ PRECISIONS = ("float32", "bfloat16")
 # The discriminator's verdict as probability D, log D, logit, 2 D - 1; the likelihood ratio with its
 # two limits.
 REWARDS = ("probability", "log_probability", "logit", "centred", "likelihood_ratio")
+# By which the best checkpoints are kept; auto: NLL_oracle, or BLEU-4 of real data.
+BEST_METRICS = ("auto", "nll_oracle", "nll_test", "bleu_2", "bleu_3", "bleu_4", "bleu_5")
 # Of the package; a method of the user's own is named by its file, see methods/registry.py.
 METHODS = (
     *("mle", "scheduled_sampling", "pg_bleu", "seqgan", "reinforce", "gumbel_softmax"),
@@ -142,7 +144,9 @@ class EvaluationHParams(Checked):
     eval_samples: int = field(10_000, at_least=2)
     num_written: int = field(1_000, at_least=0)
     checkpoint_seconds: float = field(60.0, at_least=0.0)
-    checkpoints_kept: int = field(2, at_least=1)
+    keep_last: int = field(2, at_least=1)
+    keep_best: int = field(1, at_least=0)
+    best_metric: str = field("auto", choices=BEST_METRICS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +185,7 @@ class HParams(Checked):
             )
         if isinstance(self.data, OracleDataHParams):
             check_sizes(self, self.sizes)
+        self._check_best_metric()
         self._check_players()
 
     @property
@@ -197,6 +202,15 @@ class HParams(Checked):
                 "give a config of an oracle, such as configs/oracle.py"
             )
         return DataSizes(data.vocab_size, data.length, data.num_train, data.num_test)
+
+    def _check_best_metric(self) -> None:
+        """Refuses a metric that runs on these data do not have."""
+        metric, kind = self.evaluation.best_metric, self.data.kind
+        if metric.startswith("bleu" if kind == "oracle" else "nll_oracle"):
+            raise ConfigError(
+                f"evaluation.best_metric={metric!r}: is not measured on data.kind={kind!r}; give "
+                "auto or nll_test"
+            )
 
     def _check_players(self) -> None:
         """Refuses settings of two players that contradict each other."""

@@ -446,7 +446,9 @@ def test_the_paper_variant_is_the_paper():
             "eval_samples": 10_000,
             "num_written": 1_000,
             "checkpoint_seconds": 60.0,
-            "checkpoints_kept": 2,
+            "keep_last": 2,
+            "keep_best": 1,
+            "best_metric": "auto",
         },
     }
 

@@ -1,5 +1,7 @@
 """Folders as training leaves them, of generators that nobody has trained: what evaluation reads."""
 
+import os
+
 import jax
 
 from seqgan_jax import hparams as hp
@@ -23,6 +25,7 @@ TINY = hp.HParams(
 
 def keep_run(folder, hparams, pretrained=True):
     """Writes settings, data and the checkpoint of a fresh state, and of another beside it."""
+    os.makedirs(folder, exist_ok=True)
     workdir.claim(str(folder), hparams)
     models = experiment.build(hparams, str(folder)).models
     init_state = jax.jit(models.method.init_state)

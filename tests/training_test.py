@@ -29,9 +29,9 @@ SELDOM = dataclasses.replace(
 def final_state(folder):
     """Every array of the last checkpoint."""
     saved = checkpoint.Checkpoints(str(folder / "checkpoints"))
-    assert saved.newest() == NUM_CALLS
+    assert saved.newest(pytest.fail) == NUM_CALLS
     like = jax.eval_shape(experiment.build_models(TINY).method.init_state, jax.random.key(0))
-    state, progress = saved.restore(like)
+    state, progress = saved.restore(like, NUM_CALLS)
     saved.close()
     assert progress.pending == {}
     return jax.device_get(dataclasses.replace(state, key=jax.random.key_data(state.key)))
@@ -132,9 +132,10 @@ def test_lines_of_undone_work_are_dropped(uninterrupted, tmp_path, monkeypatch):
 
 def test_finished_run_says_so(uninterrupted):
     folder, _ = uninterrupted
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("*") if path.is_file()}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*") if path.is_file()}
     assert "finished" in run(TINY, folder)
-    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*") if path.is_file()}
+    after = {path: path.stat().st_mtime_ns for path in folder.glob("[!.]*") if path.is_file()}
+    assert after == before
 
 
 def test_killed_while_finishing(uninterrupted, tmp_path, monkeypatch):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import NoReturn
 
 import jax
@@ -18,6 +20,7 @@ from seqgan_jax.checked import ConfigError, UserError, from_mapping
 from seqgan_jax.hparams import HParams
 from seqgan_jax.training import hosts
 from seqgan_jax.training.divergence import DivergedError
+from seqgan_jax.training.stopping import Stopped
 
 
 def run(main: Callable[..., None], *, positional: bool = False) -> None:
@@ -42,7 +45,9 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
         return rest
 
     def guarded(arguments: Sequence[str]) -> None:
-        logging.set_verbosity(logging.ERROR)  # Orbax warns of settings that are meant
+        # Orbax warns of settings that are meant, and shows at length what it then raises.
+        logging.set_verbosity(logging.FATAL)
+        signal.signal(signal.SIGTERM, _terminate)
         use_compilation_cache()
         try:
             if "coordinator_address" in flags.FLAGS:
@@ -51,30 +56,48 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
                     hosts.Address(given.coordinator_address, given.num_processes, given.process_id)
                 )
             main(*([list(arguments[1:])] if positional else []))
-        except UserError as error:
-            fail(str(error))
-        except DivergedError as error:
-            fail(str(error), status=1)
         except Exception as error:
-            if not hosts.joined():
+            if not _is_explained(error):
                 raise
-            if _is_of_the_job(error):
-                fail(
-                    "another process of this job has ended, or cannot be reached; the same command "
-                    "in every process resumes from the newest checkpoint "
-                    f"({str(error).splitlines()[0]})",
-                    status=1,
-                )
-            traceback.print_exc()
-            _end_at_once(1)
-        except KeyboardInterrupt:
-            sys.stderr.write(
-                "interrupted; the same command resumes from the newest checkpoint, if any\n"
-            )
+        except KeyboardInterrupt as error:
+            words = "interrupted; the same command resumes from the newest checkpoint, if any"
+            sys.stderr.write(f"{error if error.args else words}\n")
             # An interpreter that ends in the midst of a compilation crashes.
-            _end_at_once(130)
+            _end_at_once(128 + getattr(error, "signum", signal.SIGINT))
 
     app.run(guarded, flags_parser=parse)
+
+
+def _is_explained(error: Exception) -> bool:
+    """Ends the program with one sentence, where one can be given of the error."""
+    if isinstance(error, UserError):
+        fail(str(error))
+    if isinstance(error, DivergedError):
+        fail(str(error), status=1)
+    if isinstance(error, OSError):
+        name = error.filename or "a file, or standard output"
+        fail(
+            f"{name}: {error.strerror or error}; what was saved before is whole: once this is "
+            "mended, the same command goes on from there",
+            status=1,
+        )
+    if not hosts.joined():
+        return False
+    if _is_of_the_job(error):
+        fail(
+            "another process of this job has ended, or cannot be reached; the same command in "
+            "every process resumes from the newest checkpoint "
+            f"({str(error).splitlines()[0]})",
+            status=1,
+        )
+    traceback.print_exc()
+    _end_at_once(1)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM as SIGINT, where nothing is being trained that could be saved."""
+    del frame
+    raise Stopped(signum, "terminated; the same command resumes from the newest checkpoint, if any")
 
 
 def _flag_error(arguments: Sequence[str], error: Exception) -> str:

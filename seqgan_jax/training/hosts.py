@@ -164,6 +164,11 @@ def agreed(value: int) -> int:
     return int(_said(value)[0]) if several() else value
 
 
+def greatest(value: int) -> int:
+    """The greatest of what the processes say."""
+    return int(_said(value).max()) if several() else value
+
+
 def all_say(value: bool) -> bool:
     """Whether every process says so."""
     return bool(_said(value).all()) if several() else value

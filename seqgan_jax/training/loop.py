@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import time
@@ -26,6 +27,7 @@ from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.opening import folders_of, open_runs
 from seqgan_jax.training.progress import PhaseProgress, clock
 from seqgan_jax.training.run_folder import restored
+from seqgan_jax.training.stopping import Stop, Stopped
 from seqgan_jax.training.units import Units, of_each
 from seqgan_jax.types import LabelledBatch
 
@@ -44,10 +46,13 @@ class Trainer:
         been trained yet, their pre-training is taken over if it would be these runs' own.
 
     Raises:
-      ConfigError: a folder belongs to another config, or the oracle cannot be read; by `run`, of
-        several folders some hold a finished run and others none.
+      ConfigError: a folder belongs to another config, another process trains there, or the oracle
+        cannot be read; by `run`, no checkpoint is whole, or of several folders some hold a finished
+        run and others none.
       DataError: the data cannot be read, or are others than the run in the folder began with.
       DivergedError: by `run`, when a metric is not finite; nothing of that call is saved.
+      OSError: by `run`, where a file cannot be written; the last checkpoint is as it was.
+      Stopped: by `run`, after a SIGINT or SIGTERM, once the step at hand is done and saved.
     """
 
     def __init__(
@@ -74,8 +79,15 @@ class Trainer:
 
     def run(self) -> None:
         """Trains from the newest checkpoint, or from the start, to the end."""
-        with self._layout.context():
-            self._run()
+        try:
+            with Stop() as self._stop, self._layout.context():
+                self._run()
+        finally:
+            with contextlib.ExitStack() as stack:  # each, whatever becomes of the others
+                for run in self._runs:
+                    stack.callback(run.close)
+        if self._stop.requested:
+            raise Stopped(self._stop.requested, f"{self._name}: is finished")
 
     def _run(self) -> None:
         self._restore()
@@ -84,18 +96,13 @@ class Trainer:
             for run in self._runs:
                 self._console.print(f"{run.folder}: this run is finished; nothing to do")
                 self._console.print(summary.table(writers.read_metrics(run.folder)))
-                run.close()
             return
         self._saved_at = time.monotonic()
-        try:
-            if not self._take_over():
-                for run, step in zip(self._runs, of_each(self._state.step), strict=True):
-                    run.begin(step)
-            self._earlier_seconds = self._runs[0].progress.seconds
-            self._run_phases()
-        finally:
-            for run in self._runs:
-                run.close()
+        if not self._take_over():
+            for run, step in zip(self._runs, of_each(self._state.step), strict=True):
+                run.begin(step)
+        self._earlier_seconds = self._runs[0].progress.seconds
+        self._run_phases()
         self._finish()
 
     def _restore(self) -> None:
@@ -103,7 +110,7 @@ class Trainer:
         initial = functools.partial(
             early_stopping.initial_state, self._experiment.models.method, self._schedule
         )
-        states = restored(self._runs, initial, self._layout)
+        states = restored(self._runs, initial, self._layout, self._tell)
         self._state = self._stacked(states)
         origin = shared_start.origin(self._experiment, self._runs, self._layout)
         shared_start.note(self._runs, origin)
@@ -170,9 +177,10 @@ class Trainer:
                 for run in self._runs:
                     run.progress.calls = finished
                 progress.advance((begun_before + index - numbered[0][0] + 1) / a_unit)
+                metrics = None
                 if call.ends_unit:
-                    self._end_unit(call, is_last, trained_on, progress)
-                self._save_if_due(last=finished == len(self._plan))
+                    metrics = self._end_unit(call, is_last, trained_on, progress)
+                self._save_if_due(call, metrics, last=finished == len(self._plan))
                 if finished > index + 1:
                     break
 
@@ -199,13 +207,36 @@ class Trainer:
     def _seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._begun
 
-    def _save_if_due(self, last: bool) -> None:
+    def _save_if_due(
+        self, call: plan.Call, metrics: list[dict[str, Any]] | None, last: bool
+    ) -> None:
+        """Saves all runs where it is time, one is at its best, or a signal has come.
+
+        Raises:
+          Stopped: a signal has come.
+        """
+        scores: list[float | None] = [None] * len(self._runs)
+        # By what the run is for: where rounds follow, maximum likelihood's epochs are not judged.
+        if metrics is not None and call.phase == self._plan[-1].phase:
+            scores = [run.score(each) for run, each in zip(self._runs, metrics, strict=True)]
         waited = time.monotonic() - self._saved_at
-        due = waited >= self._hparams.evaluation.checkpoint_seconds
-        if last or hosts.agreed(due):  # clocks differ from host to host
-            for run, state in zip(self._runs, self._states(), strict=True):
-                run.save(state, self._seconds())
+        due = waited >= self._hparams.evaluation.checkpoint_seconds or any(
+            score is not None and run.checkpoints.is_among_best(score)
+            for run, score in zip(self._runs, scores, strict=True)
+        )
+        # Clocks differ from host to host, and a signal may have come to one of them. It is above 1.
+        said = hosts.greatest(self._stop.requested or int(due))
+        if last or said:
+            for run, state, score in zip(self._runs, self._states(), scores, strict=True):
+                run.save(state, self._seconds(), score)
             self._saved_at = time.monotonic()
+        if said > 1:
+            place = "after" if call.ends_unit else "within"
+            raise Stopped(
+                said,
+                f"{self._name}: stopped {place} {call.phase} {plan.UNITS[call.phase]} {call.unit}, "
+                "and saved; the same command goes on from there",
+            )
 
     def _finish(self) -> None:
         for run, state in zip(self._runs, self._states(), strict=True):

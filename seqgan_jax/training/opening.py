@@ -17,6 +17,7 @@ from seqgan_jax.data_hparams import OracleDataHParams
 from seqgan_jax.hparams import HParams, ScheduleHParams
 from seqgan_jax.training import experiment, hosts, plan, real_data, workdir
 from seqgan_jax.training.compiled import compile_calls
+from seqgan_jax.training.lock import Lock
 from seqgan_jax.training.progress import ReadingProgress
 from seqgan_jax.training.run_folder import RunFolder, claim
 from seqgan_jax.training.sharding import Layout
@@ -71,8 +72,22 @@ def open_runs(
       console: where the progress of reading is shown.
 
     Raises:
-      ConfigError, DataError: as of `Trainer`.
+      ConfigError, DataError: as of `Trainer`; folders that were made for it are gone again.
     """
+    locks: list[Lock] = []
+    try:
+        return _open(hparams, folders, tell, console, locks)
+    except BaseException:
+        for lock in reversed(locks):
+            lock.undo()
+        raise
+
+
+def _open(
+    hparams: HParams, folders: Sequence[str], tell: Callable[[str], None],
+    console: rich.console.Console, locks: list[Lock],
+) -> Opened:  # fmt: skip
+    """As `open_runs`; notes which locks it has taken, in the first process."""
     seeded = [
         dataclasses.replace(hparams, seed=hparams.seed + i, num_seeds=1)
         for i in range(len(folders))
@@ -80,6 +95,7 @@ def open_runs(
 
     def check() -> None:
         for name, each in zip(folders, seeded, strict=True):
+            locks.append(Lock(name))
             workdir.check(name, each)
 
     oracle = isinstance(hparams.data, OracleDataHParams)
@@ -104,8 +120,11 @@ def open_runs(
 
     hosts.first_alone(claim_all)
     _check_shared(folders[0])
-    pairs = zip(folders, seeded, strict=True)
-    runs = [RunFolder(name, each, keeping=least) for name, each in pairs]
+    held: list[Lock | None] = [*locks] or [None] * len(folders)
+    runs = [
+        RunFolder(name, each, keeping=least, lock=lock)
+        for name, each, lock in zip(folders, seeded, held, strict=True)
+    ]
     schedule = plan.without_idle_steps(built.hparams.schedule, built.models.method)
     calls = compile_calls(schedule, built.models, built.sizes, len(folders), layout)
     train, test = layout.rows(built.train), layout.rows(built.test)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 
+from seqgan_jax.atomic import PARTIAL
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
@@ -22,6 +25,7 @@ from seqgan_jax.training import (
     writers,
 )
 from seqgan_jax.training.evaluation import Evaluator
+from seqgan_jax.training.lock import Lock
 from seqgan_jax.training.sharding import Layout, on_host
 from seqgan_jax.types import Array, Sequences
 
@@ -36,36 +40,40 @@ class RunFolder:
     Args of the constructor:
       folder: see `claim`.
       hparams: as given, not as fitted to the data.
-      keeping: checkpoints to keep, if `hparams` ask for fewer.
+      keeping: newest checkpoints to keep, if `hparams` ask for fewer.
+      lock: of the folder, in the first process; released by `close`.
     """
 
-    def __init__(self, folder: str, hparams: HParams, keeping: int = 1) -> None:
+    def __init__(
+        self, folder: str, hparams: HParams, keeping: int = 1, lock: Lock | None = None
+    ) -> None:
         self.folder = folder
         self.seed = hparams.seed
-        self._prng = hparams.prng
+        self._prng, self._lock = hparams.prng, lock
         self.progress = checkpoint.Progress()
-        self._checkpoints = checkpoint.Checkpoints(
+        settings = hparams.evaluation
+        self._best_metric = summary.best_metric(hparams)
+        self.checkpoints = checkpoint.Checkpoints(
             os.path.join(folder, checkpoint.FOLDER),
-            max(keeping, hparams.evaluation.checkpoints_kept),
+            max(keeping, settings.keep_last),
+            settings.keep_best,
         )
 
     def key(self) -> Array:
         """The key that the run begins with."""
         return jax.random.key(self.seed, impl=self._prng)
 
-    def checkpoints(self) -> set[int]:
-        """The numbers of calls that can be resumed after."""
-        return self._checkpoints.steps()
-
     def restore(self, like: TrainState, calls: int, layout: Layout) -> TrainState:
-        """The state after so many calls; what was saved later is dropped."""
-        self._checkpoints.drop_after(calls)
-        state, self.progress = self._checkpoints.restore(like, layout, prng=self._prng)
+        """The state after so many calls."""
+        state, self.progress = self.checkpoints.restore(like, calls, layout, prng=self._prng)
         return state
 
-    def begin_anew(self) -> None:
-        """Drops every checkpoint."""
-        self._checkpoints.drop_after(0)
+    def score(self, metrics: Mapping[str, float]) -> float | None:
+        """By which the best checkpoints are kept, the lowest; None where it was not measured."""
+        value = metrics.get(self._best_metric)
+        if value is None or not math.isfinite(value):
+            return None
+        return summary.sign(self._best_metric) * value
 
     def begin(self, step: int) -> None:
         """Opens metrics.jsonl, without the lines of undone work."""
@@ -108,17 +116,16 @@ class RunFolder:
             self._writer.write(line)
         self.progress.lines = self._writer.lines
 
-    def save(self, state: TrainState, seconds: float) -> None:
-        """Writes a checkpoint."""
+    def save(self, state: TrainState, seconds: float, score: float | None = None) -> None:
+        """Writes a checkpoint, with its `score`."""
         self._writer.sync()
         self.progress.seconds = seconds
-        self._checkpoints.save(state, self.progress)
+        self.checkpoints.save(state, self.progress, score)
 
     def save_pretrained(self, state: TrainState, seconds: float) -> None:
         """Keeps the generator of maximum likelihood: the other one, by which methods are judged."""
         path = os.path.join(self.folder, checkpoint.PRETRAINED_FOLDER)
-        pretrained = checkpoint.Checkpoints(path, 1)
-        pretrained.drop_after(0)  # of an attempt that was killed before its next checkpoint
+        pretrained = checkpoint.Checkpoints(path)
         self.progress.seconds = seconds
         pretrained.save(state, self.progress)
         pretrained.close()
@@ -138,41 +145,70 @@ class RunFolder:
         outputs.write_samples(os.path.join(self.folder, SAMPLES_FILE), few, evaluator.codec)
         summary.write_summary(self.folder, writers.read_metrics(self.folder))
 
+    def has_begun(self) -> bool:
+        """Whether lines of metrics have been written."""
+        path = os.path.join(self.folder, writers.FILE_NAME)
+        return os.path.exists(path) and os.path.getsize(path) > 0
+
     def is_complete(self) -> bool:
         """Whether its last file is there."""
         return os.path.exists(os.path.join(self.folder, "summary.json"))
 
     def close(self) -> None:
-        """Closes the files."""
-        if hasattr(self, "_writer"):
-            self._writer.close()
-        self._checkpoints.close()
+        """Closes the files, and lets others have the folder."""
+        with contextlib.ExitStack() as stack:  # each of them, whatever becomes of the others
+            if self._lock is not None:
+                stack.callback(self._lock.release)
+            stack.callback(self.checkpoints.close)
+            if hasattr(self, "_writer"):
+                stack.callback(self._writer.close)
 
 
 def claim(folder: str, hparams: HParams) -> None:
-    """Makes the folder if it is missing, and notes in it what run it is of.
+    """Notes in the folder what run it is of, and deletes what a kill has left half written.
 
     Raises:
-      ConfigError: it belongs to another config or method, or cannot be made.
+      ConfigError: it belongs to another config or method, cannot be written, or a link in it leads
+        elsewhere.
     """
+    for entry in os.scandir(folder):
+        if entry.is_symlink() and not _is_within(entry.path, folder):
+            raise ConfigError(
+                f"{entry.path}: is a link that leads out of the run's folder, and would be written "
+                "to; give a --workdir without it"
+            )
     workdir.claim(folder, hparams)
     own_method.keep(hparams.method, folder)
+    for entry in os.scandir(folder):
+        if entry.name.endswith(PARTIAL):
+            os.remove(entry.path)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    root = os.path.realpath(folder)
+    return os.path.commonpath([os.path.realpath(path), root]) == root
 
 
 def restored(
-    runs: Sequence[RunFolder], initial: Callable[[Array], TrainState], layout: Layout
+    runs: Sequence[RunFolder],
+    initial: Callable[[Array], TrainState],
+    layout: Layout,
+    tell: Callable[[str], None],
 ) -> list[TrainState]:
     """The state of each run at the newest checkpoint that all have, or a fresh one.
+
+    What was saved later is dropped, and what is damaged set aside.
 
     Args:
       runs: trained together.
       initial: makes a fresh state from a key.
       layout: where states are to lie.
+      tell: says what is damaged.
 
     Raises:
-      ConfigError: as of `common_checkpoint`.
-    """
-    calls = common_checkpoint(runs)
+      ConfigError: as of `common_checkpoint`, or a checkpoint is of another model.
+    """  # fmt: skip
+    calls = hosts.agreed(hosts.first_alone(lambda: common_checkpoint(runs, tell)) or 0)
     states = []
     for run in runs:
         key = run.key()
@@ -183,24 +219,50 @@ def restored(
     return states
 
 
-def common_checkpoint(runs: Sequence[RunFolder]) -> int:
-    """The newest checkpoint that runs trained together all have, by its calls; 0 for none.
+def common_checkpoint(runs: Sequence[RunFolder], tell: Callable[[str], None]) -> int:
+    """The newest whole checkpoint that runs trained together all have, by its calls; 0 for none.
 
     A kill between their first checkpoints leaves some with one and others without: they begin anew.
+    In the first process alone; drops what was saved later, and sets aside what is damaged.
 
     Raises:
-      ConfigError: some are finished, and others are not that far: they were not trained together.
+      ConfigError: there are some, and none is whole; or some runs are finished, and others are not
+        that far: they were not trained together.
     """
-    found = max(set.intersection(*(run.checkpoints() for run in runs)), default=0)
-    calls = hosts.agreed(found)
-    if calls == 0 and len(runs) > 1:
-        finished = [run.folder for run in runs if run.is_complete()]
-        if hosts.agreed(len(finished)):
-            first = (finished or ["another"])[0]
-            raise ConfigError(
-                f"{first}: is finished, and {runs[-1].folder} is not; runs are trained "
-                "together from the start: give the others alone, or another folder"
-            )
-        for run in runs:
-            run.begin_anew()
-    return calls
+    damaged: list[tuple[RunFolder, int, str]] = []
+    newest = 0
+    for calls in sorted(set.intersection(*(set(run.checkpoints.steps()) for run in runs)))[::-1]:
+        found = [(run, calls, run.checkpoints.damage(calls)) for run in runs]
+        bad = [(run, calls, damage) for run, calls, damage in found if damage is not None]
+        if not bad:
+            newest = calls
+            break
+        damaged += bad
+    if damaged and not newest:
+        raise ConfigError(checkpoint.none_is_whole([damage for *_, damage in damaged]))
+    if newest == 0:
+        _check_none_is_finished(runs)
+        if any(run.has_begun() for run in runs):
+            tell("was stopped before its first checkpoint; begins anew")
+    for run, calls, damage in damaged:
+        tell(f"warning: {damage}; going back to the checkpoint before it, after {newest} calls")
+        run.checkpoints.set_aside(calls)
+    for run in runs:
+        run.checkpoints.drop_after(newest)
+    return newest
+
+
+def _check_none_is_finished(runs: Sequence[RunFolder]) -> None:
+    finished = [run.folder for run in runs if run.is_complete()]
+    if not finished:
+        return
+    if len(finished) < len(runs):
+        other = next(run.folder for run in runs if run.folder not in finished)
+        raise ConfigError(
+            f"{finished[0]}: is finished, and {other} is not; runs are trained together from the "
+            "start: give the others alone, or another folder"
+        )
+    raise ConfigError(
+        f"{finished[0]}: is finished, but its checkpoints are gone; give them back, or begin anew "
+        "in another --workdir"
+    )

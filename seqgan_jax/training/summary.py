@@ -11,6 +11,8 @@ import matplotlib.ticker
 import rich.table
 
 from seqgan_jax.atomic import write_atomically, write_json
+from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.hparams import HParams
 from seqgan_jax.training import rendering
 from seqgan_jax.training.plan import ADVERSARIAL, BUDGET, D_PRETRAIN, G_PRETRAIN, UNITS
 
@@ -33,6 +35,19 @@ _HIGHER_IS_BETTER = {
     *("d_auc_train", "d_auc_heldout"),
     *(f"bleu_{order}" for order in (2, 3, 4, 5)),
 }
+
+
+def best_metric(hparams: HParams) -> str:
+    """The metric by which a run's best checkpoints are kept."""
+    chosen = hparams.evaluation.best_metric
+    if chosen != "auto":
+        return chosen
+    return "nll_oracle" if isinstance(hparams.data, OracleDataHParams) else "bleu_4"
+
+
+def sign(metric: str) -> float:
+    """1 where the lowest value of a metric is the best, -1 where the highest is."""
+    return -1.0 if metric in _HIGHER_IS_BETTER else 1.0
 
 
 def summarise(lines: Sequence[Line]) -> dict[str, Any]:

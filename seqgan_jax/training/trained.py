@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from typing import NamedTuple
 
 import jax
@@ -25,25 +26,49 @@ class Trained(NamedTuple):
     progress: checkpoint.Progress
 
 
-def read(folder: str, pretrained: bool = False) -> Trained:
-    """Reads the newest checkpoint of a run, or the one after maximum likelihood.
+def read(folder: str, pretrained: bool = False, *, best: bool = False) -> Trained:
+    """Reads a checkpoint of a run; of those that are damaged it says so on standard error.
+
+    Args:
+      folder: of the run.
+      pretrained: the one after maximum likelihood, in place of the newest.
+      best: the best that is kept, by `evaluation.best_metric`, in place of the newest.
 
     Raises:
-      ConfigError: no run or no checkpoint there.
+      ConfigError: no run or no checkpoint there, or none that is whole.
       DataError: the run's own copy of its data is missing or damaged.
     """
     outline = experiment.outline(workdir.read_hparams(folder), folder)
     name = checkpoint.PRETRAINED_FOLDER if pretrained else checkpoint.FOLDER
     path = os.path.join(folder, name)
-    checkpoints = checkpoint.Checkpoints(path) if os.path.isdir(path) else None
-    if checkpoints is None or checkpoints.newest() is None:
+    checkpoints = checkpoint.Checkpoints(path)
+    calls = checkpoints.newest(_warn)
+    if calls is None:
         raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
+    if best:
+        calls = _best(checkpoints, folder)
     init = functools.partial(initial_state, outline.models.method, outline.hparams.schedule)
     prng = outline.hparams.prng
     like = jax.eval_shape(init, jax.random.key(0, impl=prng))
-    state, progress = checkpoints.restore(like, prng=prng)
+    state, progress = checkpoints.restore(like, calls, prng=prng)
     checkpoints.close()
     return Trained(outline, state, progress)
+
+
+def _best(checkpoints: checkpoint.Checkpoints, folder: str) -> int:
+    calls = checkpoints.best()
+    if calls is None:
+        raise ConfigError(
+            f"{folder}: no best checkpoint is kept (evaluation.keep_best), or none yet"
+        )
+    damage = checkpoints.damage(calls)
+    if damage is not None:
+        raise ConfigError(f"{damage}; draw from the newest instead")
+    return calls
+
+
+def _warn(words: str) -> None:
+    sys.stderr.write(f"{words}\n")
 
 
 def has_pretrained(folder: str) -> bool:

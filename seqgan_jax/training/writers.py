@@ -2,55 +2,117 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2, summary_pb2
 
-from seqgan_jax.atomic import write_atomically
+from seqgan_jax.atomic import naming, write_atomically
+from seqgan_jax.checked import ConfigError
 
 FILE_NAME = "metrics.jsonl"
 
 
 class MetricsWriter:
-    """Appends a line at a time; on resuming, lines of undone work are dropped first."""
+    """Appends a line at a time; on resuming, lines of undone work are dropped first.
+
+    Raises:
+      ConfigError: by the constructor, where the file holds fewer lines than are to be kept.
+      OSError: a file cannot be written; names it.
+    """
 
     def __init__(self, workdir: str, lines_kept: int, step: int) -> None:
         self._path = os.path.join(workdir, FILE_NAME)
         self.lines = lines_kept
-        if os.path.exists(self._path):
-            with open(self._path, encoding="utf-8") as file:
-                kept = file.readlines()[:lines_kept]
-            write_atomically(self._path, "".join(kept))
+        write_atomically(self._path, "".join(_first_lines(self._path, lines_kept)))
         self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
         # TensorBoard drops events from this step on; the line at `step` itself is kept.
-        self._events = tensorboardX.SummaryWriter(
-            os.path.join(workdir, "tensorboard"), purge_step=step + 1 if lines_kept else 0
-        )
+        self._events = _Events(os.path.join(workdir, "tensorboard"), step + 1 if lines_kept else 0)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Writes one object to metrics.jsonl and its numbers to TensorBoard."""
         # JSON has no NaN: a metric without a value is left out.
         values = {k: v for k, v in line.items() if not isinstance(v, float) or math.isfinite(v)}
-        self._file.write(json.dumps(values) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(json.dumps(values) + "\n")
+            self._file.flush()
         self.lines += 1
-        for name, value in values.items():
-            if isinstance(value, float):
-                self._events.add_scalar(f"{line['phase']}/{name}", value, line["step"])
+        numbers = {
+            f"{line['phase']}/{name}": value
+            for name, value in values.items()
+            if isinstance(value, float)
+        }
+        self._events.write(numbers, line["step"])
 
     def sync(self) -> None:
         """Brings everything written so far to the disk, before a checkpoint counts on it."""
-        os.fsync(self._file.fileno())
-        self._events.flush()
+        with naming(self._path):
+            os.fsync(self._file.fileno())
+        self._events.sync()
 
     def close(self) -> None:
         """Closes the files."""
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
         self._events.close()
+
+
+def _first_lines(path: str, number: int) -> list[str]:
+    """The first whole lines of a file that may be missing."""
+    if not os.path.exists(path):
+        kept = []
+    else:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            kept = [line for line in itertools.islice(file, number) if line.endswith("\n")]
+    if len(kept) < number:
+        raise ConfigError(
+            f"{path}: holds {len(kept)} whole lines, {number} when the checkpoint was written; "
+            "give it back as it was, or begin anew in another --workdir"
+        )
+    return kept
+
+
+class _Events:
+    """TensorBoard's events, written where they arise.
+
+    SummaryWriter has a process-wide queue and a thread for it: what waits there is lost when the
+    process is killed though a checkpoint counts on it, and a full disk ends the thread and then
+    blocks whoever writes on.
+    """
+
+    def __init__(self, folder: str, purge_step: int) -> None:
+        self._folder = folder
+        with naming(folder):
+            os.makedirs(folder, exist_ok=True)
+            # Two sittings may begin within a second, which is all that the name tells by itself.
+            self._writer = EventsWriter(os.path.join(folder, "events"), f".{os.getpid()}")
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._writer.write_event(event_pb2.Event(step=purge_step, session_log=start))
+
+    def write(self, numbers: Mapping[str, float], step: int) -> None:
+        values = [
+            summary_pb2.Summary.Value(tag=tag, simple_value=number)
+            for tag, number in numbers.items()
+        ]
+        event = event_pb2.Event(
+            wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=values)
+        )
+        with naming(self._folder):
+            self._writer.write_event(event)
+
+    def sync(self) -> None:
+        with naming(self._folder):
+            self._writer.flush()
+
+    def close(self) -> None:
+        with naming(self._folder):
+            self._writer.close()
 
 
 class NoWriter:
