@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
-from seqgan_jax.atomic import sync_folder
+from seqgan_jax.atomic import naming, sync_folder
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.training import hosts, manifest
@@ -146,32 +148,28 @@ class Checkpoints:
         path, bare = self.path(progress.calls), _without_keys(state)
         partial = f"{path}.partial"
         try:
-            if hosts.is_first():
-                os.makedirs(self._folder, exist_ok=True)
-                self._clear()
-            self._checkpointer.save(
-                partial,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(bare),
-                    progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
-                ),
-            )
-            if not hosts.is_first():
-                return
-            manifest.write(partial, bare, score)
-            self._drop(progress.calls)
-            os.rename(partial, path)
-            sync_folder(self._folder)
-        except Exception as error:
+            with naming(path):
+                if hosts.is_first():
+                    os.makedirs(self._folder, exist_ok=True)
+                    self._clear()
+                with _systems_errors(path):
+                    self._checkpointer.save(
+                        partial,
+                        args=ocp.args.Composite(
+                            state=ocp.args.StandardSave(bare),
+                            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+                        ),
+                    )
+                if not hosts.is_first():
+                    return
+                manifest.write(partial, bare, score)
+                self._drop(progress.calls)
+                os.rename(partial, path)
+                sync_folder(self._folder)
+                self._keep_few()
+        except OSError:
             self._clear(suppress=True)
-            if isinstance(error, OSError):
-                raise
-            # Of TensorStore, which names the system's error within its own.
-            code = re.search(r"os_error_code='(\d+)'", str(error))
-            if code is None:
-                raise
-            raise OSError(int(code[1]), os.strerror(int(code[1])), path) from error
-        self._keep_few()
+            raise
 
     def _keep_few(self) -> None:
         steps, scores = self.steps(), self._scores()
@@ -254,7 +252,7 @@ class Checkpoints:
 
     def _check_arrays(self, calls: int, expected: dict[str, str]) -> None:
         there = manifest.read(self.path(calls)).arrays
-        for name in sorted(there.keys() | expected.keys()):
+        for name in expected | there:
             one, other = there.get(name, "absent"), expected.get(name, "absent")
             if one != other:
                 raise ConfigError(
@@ -266,6 +264,27 @@ class Checkpoints:
     def close(self) -> None:
         """Frees what reading and writing need."""
         self._checkpointer.close()
+
+
+@contextlib.contextmanager
+def _systems_errors(path: str) -> Iterator[None]:
+    """Of TensorStore's errors, which name the system's own within theirs, makes that one."""
+    before = sys.unraisablehook
+
+    def heed(unraisable: Any) -> None:
+        # Where one write has failed the others go on, and miss the loop that waited for them.
+        if "Event loop is closed" not in str(unraisable.exc_value):
+            before(unraisable)
+
+    sys.unraisablehook = heed
+    try:
+        yield
+    except ValueError as error:  # the hook stays: some may end later
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), path) from error
+    sys.unraisablehook = before
 
 
 def none_is_whole(damages: list[str]) -> str:
