@@ -72,18 +72,17 @@ def finished(job):
     return [output for output, _ in said]
 
 
-def killed(job, index, workdir, lines):
-    """Kills one process once so many lines of metrics are there; the others' errors."""
+def signalled(job, index, workdir, lines, signum=signal.SIGKILL):
+    """Signals one process once so many lines of metrics are there; all processes' errors."""
     path = workdir / writers.FILE_NAME
     deadline = time.monotonic() + 300
     while not path.exists() or len(path.read_text().splitlines()) < lines:
         assert time.monotonic() < deadline
         assert all(process.poll() is None for process in job)
         time.sleep(0.1)
-    job[index].send_signal(signal.SIGKILL)
-    others = [process for number, process in enumerate(job) if number != index]
-    errors = [process.communicate(timeout=60)[1] for process in others]
-    assert all(process.returncode not in (0, None) for process in others)
+    job[index].send_signal(signum)
+    errors = [process.communicate(timeout=60)[1] for process in job]
+    assert all(process.returncode not in (0, None) for process in job)
     return errors
 
 
@@ -121,10 +120,16 @@ def test_a_killed_process_ends_the_job_and_it_resumes_to_the_bit(two, folder, st
     workdir = folder / "killed"
     for index, lines in ((1, 8), (0, 14)):
         job = start([workdir] * 2, (4, 2), SEEDS)
-        (error,) = killed(job, index, workdir / "seed-1", lines)
+        error = signalled(job, index, workdir / "seed-1", lines)[1 - index]
         # Its own sentence, or, where JAX is first to notice, JAX's.
         assert "another process of this job has ended" in error or "another task died" in error
         assert not (workdir / "seed-1" / "summary.json").exists()
+    # Asked to end, one of them, as a host that is to be taken away: both do, together.
+    begun = len((workdir / "seed-1" / writers.FILE_NAME).read_text().splitlines())
+    job = start([workdir] * 2, (4, 2), SEEDS)
+    errors = signalled(job, 1, workdir / "seed-1", begun + 1, signal.SIGTERM)
+    assert [process.returncode for process in job] == [143, 143], errors
+    assert all("stopped after" in each or "stopped within" in each for each in errors)
     fewer = folder / "fewer"
     shutil.copytree(workdir, fewer)
     (said, _) = finished(start([workdir] * 2, (4, 2), SEEDS))

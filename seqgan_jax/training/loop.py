@@ -231,6 +231,7 @@ class Trainer:
                 run.save(state, self._seconds(), score)
             self._saved_at = time.monotonic()
         if said > 1:
+            hosts.leave()
             place = "after" if call.ends_unit else "within"
             raise Stopped(
                 said,
