@@ -5,16 +5,21 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import pickletools
+import re
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from seqgan_jax.checked import DataError
+from seqgan_jax.files import check_npz, read_file
 from seqgan_jax.models import generator
 from seqgan_jax.types import Array, LanguageModel, Params
 
 # The original code's order; gates i(nput), f(orget), o(utput), c(ell), each as W x + U h + b.
 _NAMES = ("emb", *(f"{kind}{gate}" for gate in "ifoc" for kind in "WUb"), "W_out", "b_out")
+MAX_BYTES = 100_000_000  # of a file, and of its arrays: 100,000 tokens with E = H = 100
 
 
 class Oracle(NamedTuple):
@@ -53,27 +58,22 @@ def load_oracle(path: str | os.PathLike[str], start_token: int = 0) -> Oracle:
     Args:
       path: a `.pkl` as the original code publishes it (`save/target_params*.pkl`, written by
         Python 2 or 3), a list of 15 arrays; or a `.npz` with the same arrays, named emb, Wi, Ui,
-        bi, Wf, ..., W_out, b_out, or arr_0 ... arr_14 in that order. A pickle is read by an
-        unpickler that admits NumPy arrays and nothing else.
+        bi, Wf, ..., W_out, b_out, or arr_0 ... arr_14 in that order; of at most 100 MB. A pickle is
+        read by an unpickler that admits NumPy arrays and nothing else.
       start_token: fed before the first position.
 
     Returns:
       The oracle.
 
     Raises:
-      FileNotFoundError: no such file.
-      ValueError: the file is of another kind, holds anything but 15 arrays of finite floats whose
-        shapes fit together, or would run code.
+      DataError: no such file, or it is of another kind, too large, holds anything but 15 arrays of
+        finite floats whose shapes fit together, or would run code.
     """
     path = os.fspath(path)
-    with open(path, "rb") as file:
-        raw = file.read()
-    if path.endswith(".pkl"):
-        arrays = _unpickle(path, raw)
-    elif path.endswith(".npz"):
-        arrays = _read_npz(path, raw)
-    else:
-        raise ValueError(f"{path}: an oracle is a .pkl or a .npz file")
+    read = {".pkl": _unpickle, ".npz": _read_npz}.get(os.path.splitext(path)[1])
+    if read is None:
+        raise DataError(f"{path}: an oracle is a .pkl or a .npz file")
+    arrays = read(path, read_file(path, MAX_BYTES))
     named = dict(zip(_NAMES, _checked(path, arrays), strict=True))
     vocab_size, embed_dim = named["emb"].shape
     model = generator.lstm(vocab_size, embed_dim, named["bi"].shape[0], start_token, init_scale=1.0)
@@ -91,17 +91,22 @@ def load_oracle(path: str | os.PathLike[str], start_token: int = 0) -> Oracle:
 def _checked(path: str, arrays: list[Any]) -> list[np.ndarray]:
     """The 15 arrays as float32, or an error that names the one at fault."""
     if len(arrays) != len(_NAMES):
-        raise ValueError(f"{path}: holds {len(arrays)} arrays, an oracle has {len(_NAMES)}")
-    result = []
+        raise DataError(f"{path}: holds {len(arrays)} arrays, an oracle has {len(_NAMES)}")
+    result, size = [], 0
     for name, array in zip(_NAMES, arrays, strict=True):
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-            raise ValueError(f"{path}: {name} is no array of floats but {_kind(array)}")
-        result.append(array.astype(np.float32))
+            raise DataError(f"{path}: {name} is no array of floats but {_kind(array)}")
+        size += array.size
+        if 4 * size > MAX_BYTES:  # of one array in several places
+            raise DataError(f"{path}: its arrays have more than {MAX_BYTES:,} bytes")
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite
+            result.append(array.astype(np.float32))
         if not np.isfinite(result[-1]).all():
-            raise ValueError(f"{path}: {name} holds NaN or infinity")
+            raise DataError(f"{path}: {name} holds NaN or infinity")
     named = dict(zip(_NAMES, result, strict=True))
-    if named["emb"].ndim != 2 or named["bi"].ndim != 1 or not named["emb"].size:
-        raise ValueError(
+    two_sizes = named["emb"].ndim == 2 and named["bi"].ndim == 1
+    if not two_sizes or not named["emb"].size or not named["bi"].size:
+        raise DataError(
             f"{path}: emb {named['emb'].shape} must be [V, E] and bi {named['bi'].shape} [H]"
         )
     (V, E), (H,) = named["emb"].shape, named["bi"].shape
@@ -109,11 +114,17 @@ def _checked(path: str, arrays: list[Any]) -> list[np.ndarray]:
     for name, array in named.items():
         shape = {"emb": (V, E), "W_out": (H, V), "b_out": (V,)}.get(name) or wanted[name[0]]
         if array.shape != shape:
-            raise ValueError(
+            raise DataError(
                 f"{path}: {name} has shape {array.shape}; "
                 f"with V={V}, E={E}, H={H} it must be {shape}"
             )
     return result
+
+
+def _briefly(error: Exception) -> str:
+    """A damaged file's own words may stand in it, and be long."""
+    words = str(error) or type(error).__name__
+    return words if len(words) <= 200 else f"{words[:200]}..."
 
 
 def _kind(value: Any) -> str:
@@ -122,7 +133,9 @@ def _kind(value: Any) -> str:
 
 def _read_npz(path: str, raw: bytes) -> list[Any]:
     try:
-        with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
+        file = io.BytesIO(raw)
+        check_npz(file, MAX_BYTES)
+        with np.load(file, allow_pickle=False) as archive:
             given = set(archive.files)
             numbered = tuple(f"arr_{i}" for i in range(len(_NAMES)))
             for names in (_NAMES, numbered):
@@ -130,14 +143,20 @@ def _read_npz(path: str, raw: bytes) -> list[Any]:
                     return [archive[name] for name in names]
     # So can a damaged archive, zlib's errors and a bare .npy among the ways.
     except Exception as error:
-        raise ValueError(f"{path}: no readable .npz of plain arrays ({error})") from error
-    raise ValueError(f"{path}: holds {sorted(given)}, an oracle has {list(_NAMES)}")
+        raise DataError(f"{path}: no readable .npz of plain arrays ({_briefly(error)})") from error
+    listed = ", ".join(sorted(given)[: len(_NAMES) + 1])[:200]
+    raise DataError(f"{path}: holds {listed}; an oracle has {', '.join(_NAMES)}")
+
+
+_DTYPE = re.compile(r"[a-zA-Z][0-9]{0,3}")  # such as f4
 
 
 class _PickledDtype:
     """Stands in for `numpy.dtype` in a pickle: an array's code and byte order."""
 
     def __init__(self, code: str, *_: Any) -> None:
+        if not _DTYPE.fullmatch(code):  # one of many fields takes NumPy long
+            raise pickle.UnpicklingError(f"its array is of dtype {code[:40]!r}")
         self.code = code
 
     def __setstate__(self, state: tuple) -> None:
@@ -145,23 +164,33 @@ class _PickledDtype:
 
 
 class _PickledArray:
-    """Stands in for `numpy.ndarray`, whose constructor reads pointers from a given buffer."""
+    """Stands in for `numpy.ndarray`, whose constructor reads pointers from a given buffer.
 
-    value: np.ndarray | None = None
+    Its contents stay as they are until all is read: one text may stand for many arrays.
+    """
+
+    contents: bytes | str = b""
+    layout: tuple[_PickledDtype, tuple, Any] | None = None  # dtype, shape and order
 
     def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, fortran_order, contents = state
+        _, shape, dtype, fortran_order, self.contents = state
+        self.layout = dtype, shape, "F" if fortran_order else "C"
+
+    def array(self) -> np.ndarray | None:
+        if self.layout is None:
+            return None
+        (dtype, shape, order), raw = self.layout, self.contents
+        kind = np.dtype(dtype.code)
+        if kind.hasobject:
+            raise pickle.UnpicklingError("it holds an array of objects")
         # Python 2's byte strings arrive as latin1 text.
-        raw = contents.encode("latin1") if isinstance(contents, str) else contents
-        self.value = _array(raw, dtype, shape, "F" if fortran_order else "C").value
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw
+        return np.frombuffer(raw, kind).reshape(shape, order=order)
 
 
 def _array(raw: Any, dtype: _PickledDtype, shape: tuple, order: Any) -> _PickledArray:
     result = _PickledArray()
-    kind = np.dtype(dtype.code)
-    if kind.hasobject:
-        raise pickle.UnpicklingError("it holds an array of objects")
-    result.value = np.frombuffer(raw, kind).reshape(shape, order=order)
+    result.contents, result.layout = raw, (dtype, shape, order)
     return result
 
 
@@ -169,10 +198,11 @@ def _empty_array(*_: Any) -> _PickledArray:
     return _PickledArray()
 
 
-def _latin1(text: str, encoding: str) -> bytes:
+def _latin1(text: str, encoding: str) -> str:
+    """Left as text, from which the array encodes it."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
-    return text.encode("latin1")
+    return text
 
 
 # All that an array's pickle calls, under the module names of NumPy 1 and 2 and of Python 2, and
@@ -195,13 +225,72 @@ class _ArrayUnpickler(pickle.Unpickler):
         return _ADMITTED[module, name]
 
 
+# What pickles of lists of arrays are made of, in all protocols; dictionaries, whose keys can be
+# chosen so that each new one is compared with all, and whatever makes an object, are none of it.
+_OPCODES = frozenset(
+    "MARK STOP POP POP_MARK DUP PROTO FRAME GLOBAL STACK_GLOBAL REDUCE BUILD NONE NEWTRUE NEWFALSE "
+    "INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT "
+    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE "
+    "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 "
+    "EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
+    "PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET MEMOIZE".split()
+)
+_MAX_OPCODES = 10_000  # an honest pickle has some 500
+# Bytes of the length in front of an argument, by what pickletools calls such arguments.
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+
+
+def _check_opcodes(raw: bytes) -> None:
+    """Walks through a pickle without doing what it says.
+
+    Raises:
+      pickle.UnpicklingError: it has a step that no list of arrays needs, or too many, or numbers
+        its values so that a table of all numbers would fill memory.
+    """
+    position = 0
+    for _ in range(_MAX_OPCODES):
+        if position >= len(raw):
+            raise pickle.UnpicklingError("it ends too early")
+        opcode = pickletools.code2op.get(chr(raw[position]))
+        if opcode is None or opcode.name not in _OPCODES:
+            name = f"byte {raw[position]}" if opcode is None else opcode.name
+            raise pickle.UnpicklingError(f"{name} has no place among arrays")
+        if opcode.name == "STOP":
+            return
+        start = position = position + 1
+        size = 0 if opcode.arg is None else opcode.arg.n
+        if size in _LENGTHS:
+            start += _LENGTHS[size]
+            position = start + int.from_bytes(raw[position:start], "little")
+        elif size == pickletools.UP_TO_NEWLINE:
+            for _line in range(2 if opcode.name == "GLOBAL" else 1):
+                position = raw.index(b"\n", position) + 1
+        else:
+            position += size
+        number = raw[start:position]
+        if opcode.name == "PUT" and len(number) > 6:
+            raise pickle.UnpicklingError("it numbers its values too high")
+        if opcode.name == "LONG_BINPUT" and int.from_bytes(number, "little") > _MAX_OPCODES:
+            raise pickle.UnpicklingError("it numbers its values too high")
+    raise pickle.UnpicklingError(f"it has more than {_MAX_OPCODES:,} steps")
+
+
 def _unpickle(path: str, raw: bytes) -> list[Any]:
     try:
+        _check_opcodes(raw)
         # latin1 carries Python 2's byte strings, the arrays' contents, unchanged.
         value = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
+        if not isinstance(value, list | tuple):
+            kind = type(value).__name__
+            raise pickle.UnpicklingError(f"it holds a {kind}, an oracle is a list of arrays")
+        if sum(len(item.contents) for item in value if isinstance(item, _PickledArray)) > MAX_BYTES:
+            raise pickle.UnpicklingError(f"its arrays have more than {MAX_BYTES:,} bytes")
+        return [item.array() if isinstance(item, _PickledArray) else item for item in value]
     # A damaged pickle can fail in any way: whatever it raises, the file is not an oracle.
     except Exception as error:
-        raise ValueError(f"{path}: no readable pickle of arrays ({error})") from error
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"{path}: holds a {type(value).__name__}, an oracle is a list of arrays")
-    return [item.value if isinstance(item, _PickledArray) else item for item in value]
+        raise DataError(f"{path}: no readable pickle of arrays ({_briefly(error)})") from error
