@@ -188,10 +188,9 @@ def test_a_bomb_that_is_no_midi_is_not_decompressed_whole(tmp_path, monkeypatch)
     assert len(members(packed(tmp_path, "zip", {"a.mid": b"", "z.bin": bytes(3_000_000)}))) == 1
 
 
-def test_a_header_as_large_as_a_file_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 100_000)
+def test_a_header_as_large_as_a_file_is_refused(tmp_path):
     info = tarfile.TarInfo("a.mid")
-    info.pax_headers = {"comment": "x" * 200_000}
+    info.pax_headers = {"comment": "x" * 300_000}
     (tmp_path / "a.tar").write_bytes(tar_of([(info, b"")]))
     with pytest.raises(DataError, match="a header of"):
         members(str(tmp_path / "a.tar"))

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seqgan_jax.checked import DataError
 from seqgan_jax.metrics.likelihood import negative_log_likelihood
 from seqgan_jax.models import oracle
 from seqgan_jax.search.sampling import sample
@@ -196,8 +197,8 @@ def test_loaded_gates_follow_the_original_equations(tmp_path):
 
 
 def refused(path, *words):
-    """Loading fails with a ValueError that names the file and says what is wrong."""
-    with pytest.raises(ValueError, match=path.name.replace(".", r"\.")) as info:
+    """Loading fails with a DataError that names the file and says what is wrong."""
+    with pytest.raises(DataError, match=path.name.replace(".", r"\.")) as info:
         oracle.load_oracle(path)
     for word in words:
         assert word in str(info.value)
@@ -390,7 +391,7 @@ def test_damaged_files_are_refused(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["pkl", "npz"])
 def test_corrupted_bytes_are_refused_or_leave_an_oracle(tmp_path, suffix):
-    # Whatever a changed byte does, nothing but a ValueError that names the file comes out.
+    # Whatever a changed byte does, nothing but a DataError that names the file comes out.
     path, rng = tmp_path / f"oracle.{suffix}", np.random.default_rng(8)
     if suffix == "pkl":
         write_pickle(path, weights(), protocol=4)
@@ -407,7 +408,7 @@ def test_corrupted_bytes_are_refused_or_leave_an_oracle(tmp_path, suffix):
             warnings.simplefilter("ignore")
             try:
                 oracle.load_oracle(path)
-            except ValueError as error:
+            except DataError as error:
                 messages.append(str(error))
     assert len(messages) > 50
     assert all(path.name in message for message in messages)
@@ -433,7 +434,7 @@ def test_other_kinds_of_files_are_refused(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["none.pkl", "none.npz"])
 def test_a_missing_file_is_said_to_be_missing(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match=name):
+    with pytest.raises(DataError, match=f"{name}: no such file"):
         oracle.load_oracle(tmp_path / name)
 
 

@@ -8,20 +8,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import gzip
-import io
 import os
 import re
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from seqgan_jax.checked import DataError
+from seqgan_jax.data.bounded import Forward, Modest, Readable, bomb
 
 MIDI_SUFFIXES = (".mid", ".midi")
 MAX_MEMBER_BYTES = 10_000_000  # of one file
-MAX_TOTAL_BYTES = 1_000_000_000  # of an archive, decompressed: a bomb stops here
+MAX_TOTAL_BYTES = 500_000_000  # of an archive, decompressed: a bomb stops here
 MAX_MEMBERS = 1_000_000
 
 _TAR, _GZIPPED_TAR, _ZIP = (".tar",), (".tar.gz", ".tgz"), (".zip",)
@@ -162,7 +161,7 @@ class _Archive:
         """Holds a member that was read; its announced size may have been a lie."""
         self._num_bytes += len(data)
         if self._num_bytes > MAX_TOTAL_BYTES:
-            raise _bomb(self.path)
+            raise bomb(self.path, MAX_TOTAL_BYTES)
         if len(data) > MAX_MEMBER_BYTES:
             self.refuse(name, _too_large())
         else:
@@ -177,14 +176,8 @@ class _Archive:
         self.loaders.append((_printable(name), load))
 
 
-def _bomb(path: str) -> DataError:
-    return DataError(
-        f"{path}: more than {MAX_TOTAL_BYTES:,} bytes when decompressed; give a smaller archive"
-    )
-
-
 def _read_zip(archive: _Archive) -> None:
-    with zipfile.ZipFile(archive.path) as file:
+    with Modest(archive.path) as content, zipfile.ZipFile(content) as file:
         for info in file.infolist():
             regular = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
             if not archive.wants(info.filename, info.file_size, regular and not info.is_dir()):
@@ -202,24 +195,27 @@ def _read_zip(archive: _Archive) -> None:
                 archive.add(info.filename, data)
 
 
-class _Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
-
-
 class _Tar(tarfile.TarFile):
     members: list[tarfile.TarInfo]  # headers read so far
+    pax_headers: dict[str, str]  # what some of them say of all behind them
 
 
 def _read_tar(archive: _Archive) -> None:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(archive.path, "rb"))
-        plain: _Readable = file
+        plain: Readable = file
         if archive.path.lower().endswith(_GZIPPED_TAR):
             plain = stack.enter_context(gzip.GzipFile(fileobj=file))
-        stream = _Forward(plain, archive.path)
-        tar = stack.enter_context(_Tar.open(fileobj=stream, mode="r:"))
-        while (member := tar.next()) is not None:
-            tar.members.clear()  # tarfile would keep the headers of all
+        stream = Forward(plain, archive.path, MAX_MEMBER_BYTES, MAX_TOTAL_BYTES)
+        with stream.header():
+            tar = stack.enter_context(_Tar.open(fileobj=stream, mode="r:"))
+        while True:
+            with stream.header():
+                member = tar.next()
+            if member is None:
+                break
+            tar.members.clear()  # tarfile would keep all
+            tar.pax_headers.clear()
             if not archive.wants(member.name, member.size, member.isreg()):
                 continue
             content = tar.extractfile(member)
@@ -231,36 +227,3 @@ def _read_tar(archive: _Archive) -> None:
         # Only at its very end does gzip compare its checksum.
         while stream.read(1 << 16):
             pass
-
-
-class _Forward(io.RawIOBase):
-    """A file that is read forward, no further than the bound on what an archive may hold."""
-
-    def __init__(self, file: _Readable, path: str) -> None:
-        self.last_read = b""
-        self._file = file
-        self._path = path
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        # Members come in small pieces; a header has no reason to be as large as a file.
-        if not 0 <= size <= MAX_MEMBER_BYTES + _BLOCK:
-            raise DataError(f"{self._path}: damaged: a header of {size:,} bytes")
-        self.last_read = self._file.read(size)
-        self._position += len(self.last_read)
-        if self._position > MAX_TOTAL_BYTES:
-            raise _bomb(self._path)
-        return self.last_read
-
-    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
-        if whence != os.SEEK_SET or position < self._position:
-            raise DataError(f"{self._path}: damaged: a member that starts before the last one ends")
-        while self._position < position and self.read(min(position - self._position, 1 << 16)):
-            pass
-        return self._position

@@ -17,7 +17,7 @@ from seqgan_jax.checked import DataError
 from seqgan_jax.data.codecs import codec_from_json
 from seqgan_jax.data.corpus import padded
 from seqgan_jax.data.dataset import Codec, Dataset
-from seqgan_jax.data.lines import open_file
+from seqgan_jax.files import MAX_JSON_BYTES, check_npz, open_file, parse_json, read_file
 from seqgan_jax.types import Sequences
 
 DATA_FILE, VOCABULARY_FILE = "data.npz", "vocabulary.json"
@@ -90,17 +90,18 @@ def read_cache(folder: str) -> tuple[str, Dataset]:
     """
     vocabulary_path = os.path.join(folder, VOCABULARY_FILE)
     data_path = os.path.join(folder, DATA_FILE)
-    with open_file(vocabulary_path) as file:
-        raw = file.read()
-    with open_file(data_path) as file:
-        contents = file.read()
+    raw = read_file(vocabulary_path, MAX_JSON_BYTES)
+    values = parse_json(vocabulary_path, raw)
     try:
-        codec = codec_from_json(json.loads(raw))
-    except (DataError, ValueError, RecursionError) as error:
+        codec = codec_from_json(values)
+    except DataError as error:
         raise DataError(f"{vocabulary_path}: damaged ({error})") from None
     try:
-        with np.load(io.BytesIO(contents), allow_pickle=False) as arrays:
-            return _unpacked(dict(arrays), codec, _digest(raw))
+        with open_file(data_path) as file:
+            # What was written is stored as it is: arrays larger than the file are none of ours.
+            check_npz(file, os.fstat(file.fileno()).st_size)
+            with np.load(file, allow_pickle=False) as arrays:
+                return _unpacked(dict(arrays), codec, _digest(raw))
     # A damaged archive can fail in any way: whatever it raises, it is not the data.
     except Exception as error:
         raise DataError(

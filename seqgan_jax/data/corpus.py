@@ -14,6 +14,10 @@ from seqgan_jax.data.lines import read_blocks
 from seqgan_jax.data.tokeniser import Tokeniser
 from seqgan_jax.types import Sequences
 
+# Rows are as long as the longest sequence: one long line among many short ones would fill memory.
+_MAX_POSITIONS = 100_000_000
+_MAX_PADDING = 32  # positions a token, of more positions than that
+
 
 class Numbering(dict[str, int]):
     """Token -> number, in the order of their first coming; asking for a new one numbers it."""
@@ -86,15 +90,18 @@ def read_corpus(
       The lines that are kept, in the order of the file.
 
     Raises:
-      DataError: see `read_blocks`; or no line is kept, and why.
+      DataError: see `read_blocks` and `Tokeniser.split`; or no line is kept, and why.
     """
     split, number_of = tokeniser.split, numbering.__getitem__
     ids, lengths = array("i"), array("q")
     blank = short = long = longest = longest_short = 0
     shortest = shortest_long = sys.maxsize
-    for _, lines in read_blocks(path, progress):
-        for line in lines:
-            tokens = split(line)
+    for first, lines in read_blocks(path, progress):
+        for place, line in enumerate(lines, first):
+            try:
+                tokens = split(line)
+            except DataError as error:
+                raise DataError(f"{path}:{place}: {error}") from None
             length = len(tokens)
             if not length:
                 blank += 1
@@ -209,7 +216,16 @@ def padded(ids: np.ndarray, lengths: np.ndarray, length: int, pad: int) -> Seque
 
     Returns:
       Tokens `[B, T]` int32 and mask `[B, T]` bool.
+
+    Raises:
+      DataError: nearly all of a hundred million positions or more would be padding.
     """
+    positions = len(lengths) * length
+    if positions > max(_MAX_POSITIONS, _MAX_PADDING * len(ids)):
+        raise DataError(
+            f"{len(lengths):,} sequences of length {length:,} make {positions:,} positions for "
+            f"{len(ids):,} tokens; give a smaller data.max_length"
+        )
     mask = np.arange(length) < lengths[:, None]
     tokens = np.full(mask.shape, pad, np.int32)
     tokens[mask] = ids

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import os
+import unicodedata
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from seqgan_jax.checked import DataError
 from seqgan_jax.data.dataset import Progress
+from seqgan_jax.files import open_file
 
 MAX_LINE = 1_000_000  # characters
 _BLOCK = 1 << 20  # bytes read at a time
 _MAX_BYTES = 4  # of a character in UTF-8
-
-
-def open_file(path: str) -> BinaryIO:
-    """Opens a regular file to read bytes.
-
-    Raises:
-      DataError: there is none, or it cannot be opened.
-    """
-    if os.path.isdir(path):
-        raise DataError(f"{path}: is a folder; give a file")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise DataError(f"{path}: is no regular file")
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
-        raise DataError(f"{path}: cannot be read ({error})") from None
+# Accents on one letter: Unicode's normal forms sort them in n^2 steps.
+_MAX_MARKS = 1000
+_MARKS_OF_KANA = "\uff9e\uff9f"  # of half width; NFKC makes them marks, which they are not else
 
 
 def read_blocks(path: str, progress: Progress | None = None) -> Iterator[tuple[int, list[str]]]:
@@ -46,8 +33,8 @@ def read_blocks(path: str, progress: Progress | None = None) -> Iterator[tuple[i
       The number of the first line, from 1, and the lines without their ends.
 
     Raises:
-      DataError: the file cannot be read, is not UTF-8, holds a NUL or a line of more than
-        1,000,000 characters; names the line.
+      DataError: the file cannot be read, is not UTF-8, holds a NUL, a line of more than 1,000,000
+        characters or over 1,000 combining marks in a row; names the line.
     """
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -97,7 +84,25 @@ def _decoded(path: str, number: int, raw: bytes) -> list[str]:
         del lines[-1]  # behind the end of the last line is none
     if lines and max(map(len, lines)) > MAX_LINE:
         raise _too_wide(path, number + next(i for i, x in enumerate(lines) if len(x) > MAX_LINE))
+    if not text.isascii():
+        for line, content in enumerate(lines, number):
+            if _is_marked(content):
+                raise DataError(
+                    f"{path}:{line}: over {_MAX_MARKS:,} combining marks in a row; remove them"
+                )
     return lines
+
+
+def _is_marked(line: str) -> bool:
+    """Whether it has so many marks in a row that to normalise it would take long."""
+    if not any(map(_is_mark, line[_MAX_MARKS::_MAX_MARKS])):
+        return False  # a longer run stands at one of these places
+    runs = (sum(1 for _ in run) for mark, run in itertools.groupby(line, _is_mark) if mark)
+    return max(runs) > _MAX_MARKS
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M" or character in _MARKS_OF_KANA
 
 
 def _too_wide(path: str, number: int) -> DataError:

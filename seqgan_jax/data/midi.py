@@ -11,7 +11,7 @@ from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import DataError
 from seqgan_jax.data.pitch_codec import HIGHEST, LOWEST, REST, VOCAB_SIZE
 
-MAX_BYTES = 2_000_000  # mido takes 3 s and 100 MB of memory for a megabyte of notes
+MAX_BYTES = 1_000_000  # mido takes 3 s and 100 MB of memory for a megabyte of notes
 MAX_SECONDS = 3600.0
 MAX_STEPS = 1_000_000
 

@@ -18,13 +18,14 @@ from seqgan_jax.types import Sequences
 
 _NAMED = 3  # files that a note names; the others are counted
 _REPORTS = 100  # calls of progress
+_MAX_POSITIONS = 100_000_000  # of all windows: 500 MB once they are joined
 
 
 class _Melody(NamedTuple):
     """What a file gives."""
 
-    tokens: np.ndarray  # [L] int32
-    windows: np.ndarray  # [number, T] int32, at least one
+    tokens: np.ndarray  # [L] uint8, which keeps memory low while all are read
+    windows: np.ndarray  # [number, T] uint8, at least one
 
 
 def load_music(settings: MusicDataHParams, progress: Progress | None = None) -> Dataset:
@@ -103,10 +104,10 @@ def _read(
       DataError: there is none.
     """
     melodies, faults = [], []
-    num_short = num_silent = num_left = num_steps = 0
+    num_short = num_silent = num_left = num_steps = num_positions = 0
     for name, load in source.loaders:
         try:
-            tokens = read_melody(load(), name, settings.seconds_per_step)
+            tokens = read_melody(load(), name, settings.seconds_per_step).astype(np.uint8)
         except DataError as error:
             faults.append(str(error))
         else:
@@ -114,6 +115,12 @@ def _read(
             heard = np.any(cut != REST, axis=1)
             num_short += not len(cut)
             num_silent += int(np.sum(~heard))
+            num_positions += int(heard.sum()) * settings.length
+            if num_positions > _MAX_POSITIONS:
+                raise DataError(
+                    f"{path}: windows of more than {_MAX_POSITIONS:,} steps together; give fewer "
+                    "melodies, or a larger --config.data.stride or --config.data.seconds_per_step"
+                )
             if heard.any():
                 melodies.append(_Melody(tokens, cut[heard]))
                 num_steps += len(tokens)
@@ -146,7 +153,7 @@ def _first(faults: list[str]) -> str:
 def _windows(tokens: np.ndarray, settings: MusicDataHParams) -> np.ndarray:
     """Windows of a melody `[L]`. Shape `[number, T]`; none where it is shorter than T."""
     if len(tokens) < settings.length:
-        return np.zeros((0, settings.length), np.int32)
+        return np.zeros((0, settings.length), np.uint8)
     return np.lib.stride_tricks.sliding_window_view(tokens, settings.length)[:: settings.stride]
 
 
@@ -203,5 +210,5 @@ def _apart(melody: _Melody, settings: MusicDataHParams) -> _Melody:
 
 
 def _joined(melodies: list[_Melody]) -> Sequences:
-    tokens = np.concatenate([melody.windows for melody in melodies])
+    tokens = np.concatenate([melody.windows for melody in melodies]).astype(np.int32)
     return Sequences(tokens, np.ones(tokens.shape, bool))

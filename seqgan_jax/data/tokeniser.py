@@ -16,6 +16,7 @@ from seqgan_jax.checked import Checked, ConfigError, DataError, field, from_mapp
 # How a vocabulary's special tokens are written; by words each stays one token.
 PAD_NAME, END_NAME, UNKNOWN_NAME = "<pad>", "<eos>", "<unk>"
 
+_MAX_NORMALISED = 2_000_000  # characters: NFKC makes eighteen of some
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # A special name; or a word, apostrophes only inside; or a mark of punctuation or a symbol.
 _TOKEN = "<(?:pad|eos|unk)>|{word}+(?:['\u2019]{word}+)*|{other}"
@@ -104,7 +105,11 @@ class Tokeniser(Checked):
     drop_spaces: bool = False
 
     def split(self, line: str) -> list[str]:
-        """Tokens of a line; control characters count as spaces."""
+        """Tokens of a line; control characters count as spaces.
+
+        Raises:
+          DataError: its normal form has more than 2,000,000 characters.
+        """
         if not line.isprintable():
             line = _CONTROL.sub(" ", line)
         line = self._normalised(line)
@@ -133,7 +138,13 @@ class Tokeniser(Checked):
     def _normalised(self, text: str) -> str:
         if text.isascii() or self.normal_form == "none":
             return text
-        return unicodedata.normalize("NFC" if self.normal_form == "NFC" else "NFKC", text)
+        text = unicodedata.normalize("NFC" if self.normal_form == "NFC" else "NFKC", text)
+        if len(text) > _MAX_NORMALISED:
+            raise DataError(
+                f"more than {_MAX_NORMALISED:,} characters in the normal form {self.normal_form}; "
+                "give shorter lines, or data.normal_form=none"
+            )
+        return text
 
     def _characters(self, line: str) -> list[str]:
         if self.drop_spaces:
