@@ -22,6 +22,7 @@ from seqgan_jax.training import (
     summary,
     writers,
 )
+from seqgan_jax.training.divergence import check_state
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.opening import folders_of, open_runs
 from seqgan_jax.training.progress import PhaseProgress, clock
@@ -47,7 +48,7 @@ class Trainer:
       ConfigError: a folder belongs to another config, or the oracle cannot be read; by `run`, of
         several folders some hold a finished run and others none.
       DataError: the data cannot be read, or are others than the run in the folder began with.
-      DivergedError: by `run`, when a metric is not finite; nothing of that call is saved.
+      DivergedError: by `run`, when a metric or a parameter is not finite; that is never saved.
     """
 
     def __init__(
@@ -203,6 +204,7 @@ class Trainer:
         waited = time.monotonic() - self._saved_at
         due = waited >= self._hparams.evaluation.checkpoint_seconds
         if last or hosts.agreed(due):  # clocks differ from host to host
+            check_state(self._plan[self._calls - 1], self._state, [r.folder for r in self._runs])
             for run, state in zip(self._runs, self._states(), strict=True):
                 run.save(state, self._seconds())
             self._saved_at = time.monotonic()
