@@ -2,6 +2,7 @@
 
 Each function takes the state first and is jitted by the loop; nothing visits the host in between.
 Of the data `num_rows` count, all by default: what follows them only fills up the devices' shares.
+Beside its metrics each tells of their `divergence.first_steps`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from seqgan_jax.mesh import take_rows
 from seqgan_jax.methods.method import Method
 from seqgan_jax.methods.state import TrainState
+from seqgan_jax.training.divergence import first_steps, not_finite
 from seqgan_jax.types import Array, LabelledBatch, Metrics, Samples
 
 Sampler = Callable[[TrainState, Array, int], Samples]
@@ -33,6 +35,11 @@ def _means(metrics: Metrics) -> Metrics:
     return jax.tree.map(jnp.mean, metrics)
 
 
+def _told(metrics: Metrics) -> Metrics:
+    """What a call tells of its steps: their means, and where they were not finite, if anywhere."""
+    return _means(metrics) | first_steps(not_finite(metrics))
+
+
 def pretrain_generator_epoch(
     state: TrainState,
     data: Samples,
@@ -48,7 +55,7 @@ def pretrain_generator_epoch(
 
     rows = _batches(state.subkey("shuffle"), num_rows or data.tokens.shape[0], batch_size)
     state, metrics = jax.lax.scan(step, state, rows)
-    return state, _means(metrics)
+    return state, _told(metrics)
 
 
 def generator_steps(
@@ -69,7 +76,7 @@ def generator_steps(
         return method.generator_step(state, take_rows(data, rows))
 
     state, metrics = jax.lax.scan(step, state, None, length=num_steps)
-    return state, _means(metrics)
+    return state, _told(metrics)
 
 
 def discriminator_epochs(
@@ -103,10 +110,10 @@ def discriminator_epochs(
     def step(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
         return method.discriminator_step(state, take_rows(pool, rows))
 
-    def epoch(state: TrainState, _: None) -> tuple[TrainState, Metrics]:
+    def epoch(state: TrainState, _: None) -> tuple[TrainState, tuple[Metrics, Metrics]]:
         rows = _batches(state.subkey("shuffle"), 2 * num_samples, batch_size)
         state, metrics = jax.lax.scan(step, state, rows)
-        return state, _means(metrics)
+        return state, (_means(metrics), not_finite(metrics))
 
-    state, metrics = jax.lax.scan(epoch, state, None, length=num_epochs)
-    return state, jax.tree.map(lambda values: values[-1], metrics), pool
+    state, (means, bad) = jax.lax.scan(epoch, state, None, length=num_epochs)
+    return state, jax.tree.map(lambda values: values[-1], means) | first_steps(bad), pool

@@ -23,6 +23,7 @@ from seqgan_jax.training import (
     summary,
     writers,
 )
+from seqgan_jax.training.divergence import check_state
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.opening import folders_of, open_runs
 from seqgan_jax.training.progress import PhaseProgress, clock
@@ -220,6 +221,7 @@ class Trainer:
         if metrics is not None and call.phase == self._plan[-1].phase:
             scores = [run.score(each) for run, each in zip(self._runs, metrics, strict=True)]
         waited = time.monotonic() - self._saved_at
+<<<<<<< HEAD
         due = waited >= self._hparams.evaluation.checkpoint_seconds or any(
             score is not None and run.checkpoints.is_among_best(score)
             for run, score in zip(self._runs, scores, strict=True)
@@ -229,6 +231,13 @@ class Trainer:
         if last or said:
             for run, state, score in zip(self._runs, self._states(), scores, strict=True):
                 run.save(state, self._seconds(), score)
+=======
+        due = waited >= self._hparams.evaluation.checkpoint_seconds
+        if last or hosts.agreed(due):  # clocks differ from host to host
+            check_state(self._plan[self._calls - 1], self._state, [r.folder for r in self._runs])
+            for run, state in zip(self._runs, self._states(), strict=True):
+                run.save(state, self._seconds())
+>>>>>>> 340fef92dfa021c5b1935b5b0412e6b6dea8f691
             self._saved_at = time.monotonic()
         if said > 1:
             hosts.leave()

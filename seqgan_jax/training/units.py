@@ -13,7 +13,7 @@ import numpy as np
 
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.training import early_stopping, host_memory, hosts, plan, seeds
-from seqgan_jax.training.divergence import check_finite
+from seqgan_jax.training.divergence import check_metrics, check_state
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.opening import Opened
@@ -54,6 +54,7 @@ class Units:
         self._experiment, self._runs, self._schedule = (
             opened.experiment, opened.runs, opened.schedule
         )  # fmt: skip
+        self._folders = [run.folder for run in opened.runs]
         self._called: set[str] = set()
         self._drawn_at = -math.inf
 
@@ -70,7 +71,8 @@ class Units:
           The next state; and what a discriminator was trained on, if one was.
 
         Raises:
-          DivergedError: a metric is not finite; nothing of the call is accounted for.
+          DivergedError: a metric of one of its steps is not finite; nothing of the call is
+            accounted for.
         """
         begun = time.monotonic()
         result = self._opened.calls[call.name](state, self._opened.train)
@@ -87,8 +89,9 @@ class Units:
         work = plan.work_of(
             call, self._schedule, sizes.length, sizes.num_train, self._experiment.models.method
         )
-        for run, values in zip(self._runs, values_of_each, strict=True):
-            check_finite(call, run.folder, values)
+        values_of_each = check_metrics(
+            call, work.g_updates + work.d_updates, state, self._folders, values_of_each
+        )
         for run, values in zip(self._runs, values_of_each, strict=True):
             run.add({**values, "work_seconds": seconds, "work_tokens": work.tokens})
             run.progress.training_seconds += seconds
@@ -141,12 +144,17 @@ class Units:
         Returns:
           The metrics of each run where it has evaluated (of a d-step, the discriminator alone), or
           None.
+
+        Raises:
+          DivergedError: maximum likelihood ends with parameters that are not finite.
         """
         every = self._experiment.hparams.evaluation.eval_every
         due = call.unit == 1 or is_last or call.unit % every == 0
         ends_start = is_last and call.phase == plan.G_PRETRAIN
         lines, number = [], len(self._runs)
         # Taken apart, the state is held twice: only where somebody looks at it.
+        if ends_start:
+            check_state(call, state, self._folders)
         states = seeds.split(state, number) if due or ends_start else [state] * number
         judged = due and self._experiment.models.method.is_verdict and trained_on is not None
         pools = seeds.split(trained_on, number) if judged else [None] * number
