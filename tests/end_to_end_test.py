@@ -3,12 +3,12 @@
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from identical import differences, metrics
+from kill_often import kill_at, lines_in, saves, start, what_went_on
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -36,7 +36,9 @@ def run(environment, program, *flags):
 
 
 def smoke(workdir):
-    return ["--config=configs/oracle.py:smoke", f"--workdir={workdir}"]
+    """The flags of a run with a checkpoint after every call."""
+    flags = ["--config=configs/oracle.py:smoke", "--config.evaluation.checkpoint_seconds=0.0"]
+    return [*flags, f"--workdir={workdir}"]
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +48,6 @@ def finished(environment, tmp_path_factory):
     result = run(environment, "train.py", *smoke(workdir))
     assert result.returncode == 0, result.stderr
     return workdir, result.stdout
-
-
-def comparable(workdir):
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clocks = {"seconds", "training_seconds", "tokens_per_second"}
-    return [{k: v for k, v in line.items() if k not in clocks} for line in lines]
 
 
 def test_smoke_run_tells_its_story(finished):
@@ -65,33 +61,27 @@ def test_smoke_run_tells_its_story(finished):
     names = {path.name for path in workdir.iterdir()}
     assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "pretrained",
                      "samples.txt", "learning_curve.png", "summary.json"}  # fmt: skip
-    last = comparable(workdir)[-1]
+    last = metrics(workdir)[-1]
     # Maximum likelihood learnt something: well below the untrained model's ln 200 = 5.30.
     assert last["nll_test"] < 5.1
 
 
 def test_kill_9_and_the_same_command_again(finished, environment, tmp_path):
-    workdir = tmp_path / "run"
-    flags = [*smoke(workdir), "--config.evaluation.checkpoint_seconds=0.0"]
-    process = subprocess.Popen(
-        command("train.py", *flags), cwd=ROOT, env=environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    metrics = workdir / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    # Six lines: four epochs, two d-steps; the adversarial phase has begun.
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= 6):
-        assert time.monotonic() < deadline, "the run never reached its third phase"
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    again = run(environment, "train.py", *flags)
+    """Killed as it writes a checkpoint, and among its rounds: the same run to the bit."""
+    workdir, output = tmp_path / "run", tmp_path / "output.txt"
+    words = command("train.py", *smoke(workdir))
+    lines = len(metrics(finished[0]))
+    for condition, during in (
+        (lambda: saves(workdir), "g_pretrain, writing a checkpoint"),
+        (lambda: lines_in(workdir) >= 7, "adversarial"),
+    ):
+        process = start(words, output, environment)
+        assert kill_at(process, condition, 1, 0.0), output.read_text()
+        assert what_went_on(workdir, output, lines).startswith(during)
+    again = run(environment, "train.py", *smoke(workdir))
     assert again.returncode == 0, again.stderr
     assert "resuming after" in again.stdout
-    # Another process, another moment of death: the same run to the bit.
-    assert comparable(workdir) == comparable(finished[0])
-    assert (workdir / "samples.txt").read_text() == (finished[0] / "samples.txt").read_text()
+    assert differences(finished[0], workdir) == []
 
 
 def test_again_says_finished(finished, environment):
