@@ -221,7 +221,6 @@ class Trainer:
         if metrics is not None and call.phase == self._plan[-1].phase:
             scores = [run.score(each) for run, each in zip(self._runs, metrics, strict=True)]
         waited = time.monotonic() - self._saved_at
-<<<<<<< HEAD
         due = waited >= self._hparams.evaluation.checkpoint_seconds or any(
             score is not None and run.checkpoints.is_among_best(score)
             for run, score in zip(self._runs, scores, strict=True)
@@ -229,15 +228,9 @@ class Trainer:
         # Clocks differ from host to host, and a signal may have come to one of them. It is above 1.
         said = hosts.greatest(self._stop.requested or int(due))
         if last or said:
+            check_state(call, self._state, [run.folder for run in self._runs])
             for run, state, score in zip(self._runs, self._states(), scores, strict=True):
                 run.save(state, self._seconds(), score)
-=======
-        due = waited >= self._hparams.evaluation.checkpoint_seconds
-        if last or hosts.agreed(due):  # clocks differ from host to host
-            check_state(self._plan[self._calls - 1], self._state, [r.folder for r in self._runs])
-            for run, state in zip(self._runs, self._states(), strict=True):
-                run.save(state, self._seconds())
->>>>>>> 340fef92dfa021c5b1935b5b0412e6b6dea8f691
             self._saved_at = time.monotonic()
         if said > 1:
             hosts.leave()
