@@ -6,9 +6,8 @@ import contextlib
 import dataclasses
 import os
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,14 +17,11 @@ from seqgan_jax.atomic import naming, sync_folder
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.training import hosts, manifest
+from seqgan_jax.training.checkpoint_folder import CheckpointFolder
 from seqgan_jax.training.sharding import Layout
 
 FOLDER = "checkpoints"  # of a run
 PRETRAINED_FOLDER = "pretrained"  # the state after maximum likelihood
-
-_COMPLETE = re.compile(r"\d+")
-_UNFINISHED = re.compile(r"\d+\.(partial|dropped)(\..*)?")  # being written, or deleted
-_DAMAGED = ".damaged"
 
 
 @dataclasses.dataclass
@@ -51,86 +47,12 @@ class Progress:
     pending: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
-class Checkpoints:
-    """The checkpoints of one run, each a folder named by the calls finished then.
-
-    A folder of that name is complete: it was written under another and renamed, with a manifest of
-    its files. Whether they are still as written is seen when they are read.
-
-    Args of the constructor:
-      folder: that holds them; made when the first is saved.
-      keep_last: how many of the newest stay.
-      keep_best: how many of those with the lowest score stay beside them.
-    """
+class Checkpoints(CheckpointFolder):
+    """The checkpoints of one run, read and written; its arguments are those of the folder."""
 
     def __init__(self, folder: str, keep_last: int = 1, keep_best: int = 0) -> None:
-        self._folder = os.path.abspath(folder)
-        self._keep_last, self._keep_best = keep_last, keep_best
+        super().__init__(folder, keep_last, keep_best)
         self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
-
-    def path(self, calls: int) -> str:
-        """The folder of a checkpoint."""
-        return os.path.join(self._folder, str(calls))
-
-    def steps(self) -> list[int]:
-        """Numbers of calls finished at the checkpoints that there are, ascending."""
-        names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
-        return sorted(int(name) for name in names if _COMPLETE.fullmatch(name))
-
-    def damage(self, calls: int) -> str | None:
-        """What is wrong with a checkpoint's files; None where they are as they were written.
-
-        Raises:
-          ConfigError: it is of another format.
-        """
-        try:
-            manifest.verify(self.path(calls))
-        except manifest.DamagedError as error:
-            return f"{self.path(calls)}: {error}"
-        return None
-
-    def newest(self, tell: Callable[[str], None]) -> int | None:
-        """Calls finished at the newest checkpoint that is whole; None where there are none.
-
-        Args:
-          tell: says of each newer one what is wrong with it.
-
-        Raises:
-          ConfigError: there are some and none is whole, or one is of another format.
-        """
-        found = []
-        for calls in reversed(self.steps()):
-            damage = self.damage(calls)
-            if damage is None:
-                return calls
-            tell(f"warning: {damage}; going back to the checkpoint before it")
-            found.append(damage)
-        if found:
-            raise ConfigError(none_is_whole(found))
-        return None
-
-    def best(self) -> int | None:
-        """Calls finished at the checkpoint of the lowest score; None where none has a score."""
-        scores = self._scores()
-        return min(scores, key=lambda calls: (scores[calls], calls)) if scores else None
-
-    def is_among_best(self, score: float) -> bool:
-        """Whether a state of this score would be kept for it."""
-        scores = sorted(self._scores().values())
-        return len(scores) < self._keep_best or score < max(
-            scores[: self._keep_best], default=score
-        )
-
-    def _scores(self) -> dict[int, float]:
-        scores = {}
-        for calls in self.steps():
-            try:
-                score = manifest.read(self.path(calls)).score
-            except (manifest.DamagedError, ConfigError):
-                continue
-            if score is not None:
-                scores[calls] = score
-        return scores
 
     def save(self, state: TrainState, progress: Progress, score: float | None = None) -> None:
         """Writes a checkpoint, then deletes those that need no longer be kept.
@@ -171,42 +93,6 @@ class Checkpoints:
             self._clear(suppress=True)
             raise
 
-    def _keep_few(self) -> None:
-        steps, scores = self.steps(), self._scores()
-        best = sorted(scores, key=lambda calls: (scores[calls], calls))[: self._keep_best]
-        for calls in set(steps) - set(steps[-self._keep_last :]) - set(best):
-            self._drop(calls)
-
-    def drop_after(self, calls: int) -> None:
-        """Deletes the checkpoints of later calls, made again, and what a kill has left."""
-        self._clear()
-        for step in self.steps():
-            if step > calls:
-                self._drop(step)
-
-    def set_aside(self, calls: int) -> None:
-        """Renames a damaged checkpoint, so that it is none; it is left for who wants to look."""
-        aside = self.path(calls) + _DAMAGED
-        shutil.rmtree(aside, ignore_errors=True)
-        os.rename(self.path(calls), aside)
-
-    def _drop(self, calls: int) -> None:
-        """Deletes a checkpoint, by a name under which a half deleted one is none."""
-        path = self.path(calls)
-        if os.path.lexists(path):
-            os.rename(path, f"{path}.dropped")
-            _delete(f"{path}.dropped")
-
-    def _clear(self, suppress: bool = False) -> None:
-        """Deletes what a kill, or a full disk, has left half written or half deleted."""
-        try:
-            names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
-            for name in filter(_UNFINISHED.fullmatch, names):
-                _delete(os.path.join(self._folder, name))
-        except OSError:
-            if not suppress:
-                raise
-
     def restore(
         self,
         like: TrainState,
@@ -227,7 +113,7 @@ class Checkpoints:
           The state and the progress.
 
         Raises:
-          ConfigError: it is of another model.
+          ConfigError: it is of another model, or cannot be read.
         """
         shapes = jax.eval_shape(_without_keys, like)
         self._check_arrays(calls, manifest.arrays_of(shapes))
@@ -239,16 +125,17 @@ class Checkpoints:
             lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
             shapes, places,
         )  # fmt: skip
-        restored = self._checkpointer.restore(
-            self.path(calls),
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(target),
-                progress=ocp.args.JsonRestore(),
-            ),
+        args = ocp.args.Composite(
+            state=ocp.args.StandardRestore(target), progress=ocp.args.JsonRestore()
         )
+        try:
+            restored = self._checkpointer.restore(self.path(calls), args=args)
+            progress = Progress(**restored["progress"])
+        except (ValueError, TypeError, KeyError) as error:  # as written, but not by this program
+            words = str(error).partition("\n")[0]
+            raise ConfigError(f"{self.path(calls)}: cannot be read ({words})") from error
         key = jax.random.wrap_key_data(restored["state"].key, impl=prng)
-        state = dataclasses.replace(restored["state"], key=key)
-        return state, Progress(**restored["progress"])
+        return dataclasses.replace(restored["state"], key=key), progress
 
     def _check_arrays(self, calls: int, expected: dict[str, str]) -> None:
         there = manifest.read(self.path(calls)).arrays
@@ -285,22 +172,6 @@ def _systems_errors(path: str) -> Iterator[None]:
             raise
         raise OSError(int(code[1]), os.strerror(int(code[1])), path) from error
     sys.unraisablehook = before
-
-
-def none_is_whole(damages: list[str]) -> str:
-    """The error of a run none of whose checkpoints can be read."""
-    listed = "\n  ".join(damages)
-    return (
-        f"none of the checkpoints can be read:\n  {listed}\n"
-        "Give one of them back as it was, or begin anew in another --workdir."
-    )
-
-
-def _delete(path: str) -> None:
-    if os.path.islink(path) or not os.path.isdir(path):
-        os.unlink(path)
-    else:
-        shutil.rmtree(path)
 
 
 def _without_keys(state: TrainState) -> Any:

@@ -24,6 +24,7 @@ from seqgan_jax.training import (
     workdir,
     writers,
 )
+from seqgan_jax.training.checkpoint_folder import none_is_whole
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.lock import Lock
 from seqgan_jax.training.sharding import Layout, on_host
@@ -171,17 +172,18 @@ def claim(folder: str, hparams: HParams) -> None:
       ConfigError: it belongs to another config or method, cannot be written, or a link in it leads
         elsewhere.
     """
-    for entry in os.scandir(folder):
-        if entry.is_symlink() and not _is_within(entry.path, folder):
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    for path in paths:
+        if os.path.islink(path) and not _is_within(path, folder):
             raise ConfigError(
-                f"{entry.path}: is a link that leads out of the run's folder, and would be written "
+                f"{path}: is a link that leads out of the run's folder, and would be written "
                 "to; give a --workdir without it"
             )
     workdir.claim(folder, hparams)
     own_method.keep(hparams.method, folder)
-    for entry in os.scandir(folder):
-        if entry.name.endswith(PARTIAL):
-            os.remove(entry.path)
+    for path in paths:
+        if path.endswith(PARTIAL):
+            os.remove(path)
 
 
 def _is_within(path: str, folder: str) -> bool:
@@ -239,7 +241,7 @@ def common_checkpoint(runs: Sequence[RunFolder], tell: Callable[[str], None]) ->
             break
         damaged += bad
     if damaged and not newest:
-        raise ConfigError(checkpoint.none_is_whole([damage for *_, damage in damaged]))
+        raise ConfigError(none_is_whole([damage for *_, damage in damaged]))
     if newest == 0:
         _check_none_is_finished(runs)
         if any(run.has_begun() for run in runs):
