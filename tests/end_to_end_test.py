@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from identical import differences, metrics
@@ -59,8 +61,10 @@ def test_smoke_run_tells_its_story(finished):
     ):
         assert words in output
     names = {path.name for path in workdir.iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints", "pretrained",
-                     "samples.txt", "learning_curve.png", "summary.json"}  # fmt: skip
+    assert names == {
+        *(".lock", "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "pretrained"),
+        *("samples.txt", "learning_curve.png", "summary.json"),
+    }
     last = metrics(workdir)[-1]
     # Maximum likelihood learnt something: well below the untrained model's ln 200 = 5.30.
     assert last["nll_test"] < 5.1
@@ -81,6 +85,27 @@ def test_kill_9_and_the_same_command_again(finished, environment, tmp_path):
     again = run(environment, "train.py", *smoke(workdir))
     assert again.returncode == 0, again.stderr
     assert "resuming after" in again.stdout
+    assert differences(finished[0], workdir) == []
+
+
+def test_signals_end_a_run_once_its_step_is_saved(finished, environment, tmp_path):
+    """SIGTERM among the epochs, SIGINT among the rounds, which go on to the same run to the bit."""
+    workdir, output = tmp_path / "run", tmp_path / "output.txt"
+    words = command("train.py", *smoke(workdir))
+    for signum, code, number in ((signal.SIGTERM, 143, 2), (signal.SIGINT, 130, 7)):
+        process = start(words, output, environment)
+        while lines_in(workdir) < number:
+            assert process.poll() is None, output.read_text()
+            time.sleep(0.01)
+        process.send_signal(signum)
+        asked = time.monotonic()
+        assert process.wait(timeout=60) == code, output.read_text()
+        assert time.monotonic() - asked < 30.0
+        last = output.read_text().splitlines()[-1]
+        assert f"{workdir}: stopped" in last
+        assert "and saved; the same command goes on from there" in last
+    again = run(environment, "train.py", *smoke(workdir))
+    assert again.returncode == 0, again.stderr
     assert differences(finished[0], workdir) == []
 
 

@@ -1,5 +1,8 @@
 """SIGTERM and SIGINT in processes: the step is finished first, or not waited for."""
 
+import dataclasses
+import io
+import os
 import signal
 import subprocess
 import sys
@@ -7,8 +10,17 @@ import threading
 import time
 
 import pytest
+import rich.console
+from tiny_run import TINY, metric_lines, run
 
-from seqgan_jax.training import stopping
+from seqgan_jax.training import stopping, trained
+from seqgan_jax.training.loop import Trainer
+
+pytestmark = pytest.mark.usefixtures("shared_programs")
+# No checkpoint is due before the end.
+SELDOM = dataclasses.replace(
+    TINY, evaluation=dataclasses.replace(TINY.evaluation, checkpoint_seconds=1e6, keep_best=0)
+)
 
 STEPS = """
 import ctypes, sys
@@ -92,3 +104,54 @@ def test_another_thread_changes_nothing():
     thread.start()
     thread.join()
     assert found == [(signal.getsignal(signal.SIGTERM), 0)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    run(SELDOM, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("calls", "signum", "place"),
+    [
+        (2, signal.SIGTERM, "after g_pretrain epoch 2"),
+        (9, signal.SIGINT, "within adversarial round 2"),
+        (14, signal.SIGTERM, "after adversarial round 3"),  # the last
+    ],
+)
+def test_a_run_is_saved_where_no_checkpoint_was_due(
+    whole, tmp_path, monkeypatch, calls, signum, place
+):
+    trainer = Trainer(SELDOM, str(tmp_path), rich.console.Console(file=io.StringIO()))
+    run_call, count = trainer._run_call, iter(range(1, 100))
+
+    def signalled(call):
+        if next(count) == calls:
+            os.kill(os.getpid(), signum)
+        return run_call(call)
+
+    monkeypatch.setattr(trainer, "_run_call", signalled)
+    with pytest.raises(stopping.Stopped, match=f"stopped {place}, and saved") as error:
+        trainer.run()
+    assert error.value.signum == signum
+    assert trained.read(str(tmp_path)).progress.calls == calls
+    assert not (tmp_path / "summary.json").exists()
+    assert f"resuming after {calls} of 14 calls" in run(SELDOM, tmp_path)
+    assert metric_lines(tmp_path) == metric_lines(whole)
+    assert (tmp_path / "samples.txt").read_text() == (whole / "samples.txt").read_text()
+
+
+def test_a_signal_while_a_run_ends_lets_it_end(tmp_path, monkeypatch):
+    trainer = Trainer(SELDOM, str(tmp_path), rich.console.Console(file=io.StringIO()))
+    finish = trainer._finish
+
+    def signalled():
+        os.kill(os.getpid(), signal.SIGTERM)
+        finish()
+
+    monkeypatch.setattr(trainer, "_finish", signalled)
+    with pytest.raises(stopping.Stopped, match="is finished"):
+        trainer.run()
+    assert (tmp_path / "summary.json").exists()
