@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +108,24 @@ def check_state(call: plan.Call, state: TrainState, folders: Sequence[str]) -> N
             raise DivergedError(
                 f"{_where(call)}: {tensors} is not finite after it, and not saved{_end(folder)}"
             )
+
+
+@contextlib.contextmanager
+def debugged(call: plan.Call, folder: str) -> Iterator[None]:
+    """Has what `jax_debug_nans` finds in a call end the run as a metric does.
+
+    Args:
+      call: that is made inside.
+      folder: of the first run.
+
+    Raises:
+      DivergedError: JAX has raised FloatingPointError, which is its cause.
+    """
+    try:
+        yield
+    except FloatingPointError as error:
+        found = str(error).splitlines()[0]
+        raise DivergedError(f"{_where(call)}: {found}, of {call.name}{_end(folder)}") from error
 
 
 def _where(call: plan.Call) -> str:

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.training import early_stopping, host_memory, hosts, plan, seeds
-from seqgan_jax.training.divergence import check_metrics, check_state
+from seqgan_jax.training import divergence, early_stopping, host_memory, hosts, plan, seeds
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.opening import Opened
@@ -75,8 +74,9 @@ class Units:
             accounted for.
         """
         begun = time.monotonic()
-        result = self._opened.calls[call.name](state, self._opened.train)
-        jax.block_until_ready(result[:2])  # on every device: see `hosts.gathered`
+        with divergence.debugged(call, self._folders[0]):
+            result = self._opened.calls[call.name](state, self._opened.train)
+            jax.block_until_ready(result[:2])  # on every device: see `hosts.gathered`
         state = result[0]
         values_of_each = seeds.values_of_each(result[1], len(self._runs))  # waits for the call
         seconds = time.monotonic() - begun
@@ -89,7 +89,7 @@ class Units:
         work = plan.work_of(
             call, self._schedule, sizes.length, sizes.num_train, self._experiment.models.method
         )
-        values_of_each = check_metrics(
+        values_of_each = divergence.check_metrics(
             call, work.g_updates + work.d_updates, state, self._folders, values_of_each
         )
         for run, values in zip(self._runs, values_of_each, strict=True):
@@ -154,7 +154,7 @@ class Units:
         lines, number = [], len(self._runs)
         # Taken apart, the state is held twice: only where somebody looks at it.
         if ends_start:
-            check_state(call, state, self._folders)
+            divergence.check_state(call, state, self._folders)
         states = seeds.split(state, number) if due or ends_start else [state] * number
         judged = due and self._experiment.models.method.is_verdict and trained_on is not None
         pools = seeds.split(trained_on, number) if judged else [None] * number
