@@ -52,18 +52,14 @@ def players(hparams):
 
     @jax.jit
     def steps(state):
-        """The state after a step of each kind; and what each tells, had it been the first."""
-        after, pretrained = method.pretrain_generator_step(state, real)
-        after, _ = method.discriminator_step(after, both)
-        after, _ = method.generator_step(after, real)
-        told = {
-            "pretrain": pretrained,
-            "generator": method.generator_step(state, real)[1],
-            "discriminator": method.discriminator_step(state, both)[1],
-        }
-        return dataclasses.replace(method.end_round(after), key=state.key), told
+        """What a step of each kind tells of the same state; and the last one's state."""
+        _, pretrained = method.pretrain_generator_step(state, real)
+        _, judged = method.discriminator_step(state, both)
+        state, generated = method.generator_step(state, real)
+        told = {"pretrain": pretrained, "discriminator": judged, "generator": generated}
+        return method.end_round(state), told
 
-    return method, steps, method.init_state(jax.random.key(0))
+    return method, steps, jax.jit(method.init_state)(jax.random.key(0))
 
 
 # No number is masked.
@@ -80,7 +76,7 @@ def test_every_method_tells_of_what_is_not_finite(method):
     hparams = dataclasses.replace(TINY, method=method)
     made, steps, state = players(hparams)
     state, told = steps(state)
-    assert all_finite((told, dataclasses.replace(state, baseline=jnp.zeros(())).generator))
+    assert all_finite((told, state.generator))
     for value in (jnp.nan, jnp.inf):
         bad = spoilt(state.generator, value)
         _, told = steps(dataclasses.replace(state, generator=bad, rollout=bad))
@@ -101,9 +97,12 @@ def test_every_method_tells_of_what_is_not_finite(method):
 # One of everything.
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_takes_the_smallest_steps(method):
-    """Under jax_debug_nans: T = 1, V = 2, B = 1, or 2 where a batch is compared."""
+@pytest.mark.parametrize("method", ["maligan", "rankgan", "gumbel_softmax", "wgan_gp", "pg_bleu"])
+def test_methods_take_the_smallest_steps(method):
+    """Under jax_debug_nans: T = 1, V = 2, B = 1, or 2 where a batch is compared.
+
+    The other methods, which differ from seqgan's run below by less, do so in numbers_run.py.
+    """
     hparams = smallest(method)
     with jax.debug_nans(True):
         _, steps, state = players(hparams)

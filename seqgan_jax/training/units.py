@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.training import divergence, early_stopping, host_memory, hosts, plan, seeds
+from seqgan_jax.training import divergence, early_stopping, health, host_memory, hosts, plan, seeds
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.opening import Opened
@@ -56,6 +56,7 @@ class Units:
         self._folders = [run.folder for run in opened.runs]
         self._called: set[str] = set()
         self._drawn_at = -math.inf
+        self._warned: set[tuple[str, int]] = set()
 
     def run_call(
         self, state: TrainState, call: plan.Call
@@ -173,7 +174,7 @@ class Units:
             lines.append(metrics)
             if ends_start:
                 run.save_pretrained(one, self._seconds())
-        self._show(lines, due, ends_start, progress)
+        self._show(call.phase, lines, due, ends_start, progress)
         return lines if due else None
 
     def _evaluated(
@@ -186,7 +187,12 @@ class Units:
         return metrics
 
     def _show(
-        self, lines: list[dict[str, Any]], due: bool, ends_start: bool, progress: PhaseProgress
+        self,
+        phase: str,
+        lines: list[dict[str, Any]],
+        due: bool,
+        ends_start: bool,
+        progress: PhaseProgress,
     ) -> None:
         """The unit's line on screen, of all runs the mean, and now and then the learning curve."""
         mean = {name: float(np.mean([line[name] for line in lines])) for name in lines[0]}
@@ -195,7 +201,18 @@ class Units:
             words = advice(self._experiment.hparams, mean["nll_test"])
             if words is not None:
                 self._tell(words)
+        if phase == plan.ADVERSARIAL:
+            self._warn(lines)
         if due and hosts.is_first() and time.monotonic() - self._drawn_at >= _CURVE_SECONDS:
             for run in self._runs:
                 run.draw_curve()
             self._drawn_at = time.monotonic()
+
+    def _warn(self, lines: list[dict[str, Any]]) -> None:
+        """Tells of a run's failing players, of each kind once."""
+        for run, metrics in zip(self._runs, lines, strict=True):
+            for kind, words in health.warnings(metrics, self._evaluator.distinct_real).items():
+                if (kind, run.seed) not in self._warned:
+                    self._warned.add((kind, run.seed))
+                    seed = f"seed {run.seed}: " if len(self._runs) > 1 else ""
+                    self._tell(f"warning: {seed}{words}")
