@@ -1,5 +1,6 @@
 """The programs as a user runs them: processes, flags, exit codes, kill -9."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -8,7 +9,12 @@ import subprocess
 import sys
 import time
 
+import jax
+import numpy as np
 import pytest
+from tiny_run import CLOCKS
+
+from seqgan_jax.training import trained
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -50,8 +56,7 @@ def finished(environment, tmp_path_factory):
 
 def comparable(workdir):
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clocks = {"seconds", "training_seconds", "tokens_per_second"}
-    return [{k: v for k, v in line.items() if k not in clocks} for line in lines]
+    return [{k: v for k, v in line.items() if k not in CLOCKS} for line in lines]
 
 
 def test_smoke_run_tells_its_story(finished):
@@ -92,6 +97,39 @@ def test_kill_9_and_the_same_command_again(finished, environment, tmp_path):
     # Another process, another moment of death: the same run to the bit.
     assert comparable(workdir) == comparable(finished[0])
     assert (workdir / "samples.txt").read_text() == (finished[0] / "samples.txt").read_text()
+
+
+def test_the_same_seed_gives_the_same_bits(finished, environment, tmp_path):
+    """In another process, which compiles every program anew."""
+    workdir = tmp_path / "run"
+    own = environment | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    result = run(own, "train.py", *smoke(workdir))
+    assert result.returncode == 0, result.stderr
+    assert any((tmp_path / "compiled").iterdir())
+    for name in ("samples.txt", "config.json"):
+        assert (workdir / name).read_bytes() == (finished[0] / name).read_bytes()
+    assert comparable(workdir) == comparable(finished[0])
+    summaries = [
+        json.loads((folder / "summary.json").read_text()) for folder in (workdir, finished[0])
+    ]
+    assert summaries[0]["metrics"] == summaries[1]["metrics"]  # all but clocks
+    states = [
+        dataclasses.replace(state, key=jax.random.key_data(state.key))
+        for state in (trained.read(str(folder)).state for folder in (workdir, finished[0]))
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+def test_jax_debug_nans_ends_in_our_sentence(environment, tmp_path):
+    """Of a learning rate that overflows, in the first epoch."""
+    flags = [*smoke(tmp_path / "run"), "--jax_debug_nans", "--config.training.g_clip_norm=1e9"]
+    quick = environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    result = run(quick, "train.py", *flags, "--config.training.mle_learning_rate=1e38")
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: g_pretrain epoch 1: invalid value (nan) encountered in ")
+    assert f"the newest checkpoint in {tmp_path}/run, if any, is from before it" in last
+    assert "Traceback" not in result.stderr
 
 
 def test_again_says_finished(finished, environment):
