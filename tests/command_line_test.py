@@ -2,6 +2,7 @@
 
 import jax
 import pytest
+from absl import flags
 
 from seqgan_jax.training import command_line
 
@@ -35,6 +36,17 @@ def test_programs_are_kept_in_the_users_cache_folder(monkeypatch, environment, e
     assert jax.config.jax_compilation_cache_dir == expected
     # Small ones too: a run has dozens.
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.0
+
+
+def test_or_where_a_flag_says(monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    before = jax.config.jax_compilation_cache_dir
+    given = flags.FlagValues()
+    flags.DEFINE_string("jax_compilation_cache_dir", None, "JAX's own.", flag_values=given)
+    given(["program", "--jax_compilation_cache_dir=/elsewhere"])
+    monkeypatch.setattr(command_line.flags, "FLAGS", given)
+    command_line.use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir == before  # JAX reads its flags by itself
 
 
 def test_or_where_jax_is_told(monkeypatch):

@@ -109,6 +109,28 @@ def test_signals_end_a_run_once_its_step_is_saved(finished, environment, tmp_pat
     assert differences(finished[0], workdir) == []
 
 
+def test_the_same_seed_gives_the_same_bits(finished, environment, tmp_path):
+    """In another process, which compiles every program anew."""
+    workdir = tmp_path / "run"
+    own = environment | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    result = run(own, "train.py", *smoke(workdir))
+    assert result.returncode == 0, result.stderr
+    assert any((tmp_path / "compiled").iterdir())
+    assert differences(finished[0], workdir) == []
+
+
+def test_jax_debug_nans_ends_in_our_sentence(environment, tmp_path):
+    """Of a learning rate that overflows, in the first epoch."""
+    flags = [*smoke(tmp_path / "run"), "--jax_debug_nans", "--config.training.g_clip_norm=1e9"]
+    quick = environment | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    result = run(quick, "train.py", *flags, "--config.training.mle_learning_rate=1e38")
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: g_pretrain epoch 1: invalid value (nan) encountered in ")
+    assert f"the newest checkpoint in {tmp_path}/run, if any, is from before it" in last
+    assert "Traceback" not in result.stderr
+
+
 def test_again_says_finished(finished, environment):
     result = run(environment, "train.py", *smoke(finished[0]))
     assert result.returncode == 0

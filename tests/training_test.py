@@ -85,6 +85,7 @@ def test_writes_all_files(uninterrupted):
     assert sum(summary["seconds"].values()) == pytest.approx(lines[-1]["seconds"])
     assert "left" in output
     assert "floor" in output
+    assert "warning" not in output
 
 
 def test_limits_are_those_of_the_oracle(uninterrupted):

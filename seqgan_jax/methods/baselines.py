@@ -62,7 +62,7 @@ def update_moving_average(average: Array, rewards: Array, decay: float) -> Array
     """Exponential moving average of the mean reward; starts at the first mean it sees.
 
     Args:
-      average: of the steps before. Scalar, NaN before the first.
+      average: of the steps before. Scalar, not finite before the first.
       rewards: of finished sequences. `[B]`.
       decay: weight of the past.
 
@@ -71,4 +71,4 @@ def update_moving_average(average: Array, rewards: Array, decay: float) -> Array
       is taken from and stays unbiased.
     """
     mean = rewards.mean()
-    return jnp.where(jnp.isnan(average), mean, decay * average + (1.0 - decay) * mean)
+    return jnp.where(jnp.isfinite(average), decay * average + (1.0 - decay) * mean, mean)

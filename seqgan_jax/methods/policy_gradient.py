@@ -28,7 +28,7 @@ def advantages(state: TrainState, values: Array, mask: Array, *, hparams: Traini
     if hparams.baseline == "prefix":
         return values - baselines.prefix(values, mask)
     if hparams.baseline == "moving_average":
-        return values - jnp.where(jnp.isnan(state.baseline), 0.0, state.baseline)
+        return values - jnp.where(jnp.isfinite(state.baseline), state.baseline, 0.0)
     return values
 
 

@@ -28,7 +28,7 @@ class TrainState:
       mle_opt_state: of maximum likelihood, apart from the policy gradient's as in the original.
       g_opt_state: of the policy gradient.
       d_opt_state: of the discriminator.
-      baseline: moving average of the reward. Scalar float32; NaN before the first reward.
+      baseline: moving average of the reward. Scalar float32; infinite before the first reward.
       best: the best generator of maximum likelihood so far, where that stops early; else None.
     """
 
@@ -84,5 +84,5 @@ def init_state(
         mle_opt_state=optimizers.mle(hparams).init(generator),
         g_opt_state=(g_optimizer or optimizers.generator(hparams)).init(generator),
         d_opt_state=(d_optimizer or optimizers.discriminator(hparams)).init(discriminator),
-        baseline=jnp.full((), jnp.nan, jnp.float32),
+        baseline=jnp.full((), jnp.inf, jnp.float32),  # NaN would stop jax_debug_nans
     )

@@ -87,7 +87,8 @@ def likelihood_ratio_reward(
             log_density = classifier.apply(discriminator, embedded, rows.mask, None)
             capped = jnp.minimum(log_density, -min_nll * rows.mask.sum(axis=1))
             total = capped - entropy * own.apply(generator, embedded, rows.mask, None)
-            return total / rows.mask.sum(axis=1) if per_token else total
+            # An empty sequence's total is 0.
+            return total / jnp.maximum(rows.mask.sum(axis=1), 1) if per_token else total
 
         return judge_rows(judge, tokens, mask)
 

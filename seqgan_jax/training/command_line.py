@@ -65,6 +65,7 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
             # An interpreter that ends in the midst of a compilation crashes.
             _end_at_once(128 + getattr(error, "signum", signal.SIGINT))
 
+    jax.config.config_with_absl()  # its settings as flags, such as --jax_debug_nans
     app.run(guarded, flags_parser=parse)
 
 
@@ -204,9 +205,10 @@ def console() -> rich.console.Console:
 
 def use_compilation_cache() -> None:
     """Keeps compiled programs under the user's cache folder, unless JAX is told where."""
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+    name, given = "jax_compilation_cache_dir", flags.FLAGS
+    if not (os.environ.get(name.upper()) or (name in given and given[name].present)):
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(cache, "seqgan_jax"))
+        jax.config.update(name, os.path.join(cache, "seqgan_jax"))
     # Small programs too: a run has dozens, and by default only what compiles for a second is kept.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -63,8 +63,11 @@ class Evaluator:
         # Self-BLEU compares equal numbers of samples and of real sequences.
         self._num_scored = min(_SCORED, self._num_samples, len(train.tokens))
         # Training sequences are to the held-out ones what a perfect generator's samples would be.
-        rows = np.random.default_rng(0).permutation(len(train.tokens))[: self._num_scored]
-        self._few_real = Sequences(*(leaf[rows] for leaf in train))
+        rows = np.random.default_rng(0).permutation(len(train.tokens))[: self._num_samples]
+        self._few_real = Sequences(*(leaf[rows[: self._num_scored]] for leaf in train))
+        # Different sequences among as many real ones, or as there are, as a share of the samples.
+        real = train.tokens[rows]
+        self.distinct_real = distinct_fraction(real) * len(real) / self._num_samples
         if experiment.oracle is not None:
             self._nll_oracle = functools.partial(
                 _nll, experiment.oracle.language_model, jax.device_get(experiment.oracle.params)

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqgan_jax.methods.state import TrainState
-from seqgan_jax.training import early_stopping, host_memory, hosts, plan, seeds
-from seqgan_jax.training.divergence import check_metrics, check_state
+from seqgan_jax.training import divergence, early_stopping, health, host_memory, hosts, plan, seeds
 from seqgan_jax.training.evaluation import Evaluator
 from seqgan_jax.training.fitting import advice
 from seqgan_jax.training.opening import Opened
@@ -57,6 +56,7 @@ class Units:
         self._folders = [run.folder for run in opened.runs]
         self._called: set[str] = set()
         self._drawn_at = -math.inf
+        self._warned: set[tuple[str, int]] = set()
 
     def run_call(
         self, state: TrainState, call: plan.Call
@@ -75,8 +75,9 @@ class Units:
             accounted for.
         """
         begun = time.monotonic()
-        result = self._opened.calls[call.name](state, self._opened.train)
-        jax.block_until_ready(result[:2])  # on every device: see `hosts.gathered`
+        with divergence.debugged(call, self._folders[0]):
+            result = self._opened.calls[call.name](state, self._opened.train)
+            jax.block_until_ready(result[:2])  # on every device: see `hosts.gathered`
         state = result[0]
         values_of_each = seeds.values_of_each(result[1], len(self._runs))  # waits for the call
         seconds = time.monotonic() - begun
@@ -89,7 +90,7 @@ class Units:
         work = plan.work_of(
             call, self._schedule, sizes.length, sizes.num_train, self._experiment.models.method
         )
-        values_of_each = check_metrics(
+        values_of_each = divergence.check_metrics(
             call, work.g_updates + work.d_updates, state, self._folders, values_of_each
         )
         for run, values in zip(self._runs, values_of_each, strict=True):
@@ -154,7 +155,7 @@ class Units:
         lines, number = [], len(self._runs)
         # Taken apart, the state is held twice: only where somebody looks at it.
         if ends_start:
-            check_state(call, state, self._folders)
+            divergence.check_state(call, state, self._folders)
         states = seeds.split(state, number) if due or ends_start else [state] * number
         judged = due and self._experiment.models.method.is_verdict and trained_on is not None
         pools = seeds.split(trained_on, number) if judged else [None] * number
@@ -173,7 +174,7 @@ class Units:
             lines.append(metrics)
             if ends_start:
                 run.save_pretrained(one, self._seconds())
-        self._show(lines, due, ends_start, progress)
+        self._show(call.phase, lines, due, ends_start, progress)
         return lines if due else None
 
     def _evaluated(
@@ -186,7 +187,12 @@ class Units:
         return metrics
 
     def _show(
-        self, lines: list[dict[str, Any]], due: bool, ends_start: bool, progress: PhaseProgress
+        self,
+        phase: str,
+        lines: list[dict[str, Any]],
+        due: bool,
+        ends_start: bool,
+        progress: PhaseProgress,
     ) -> None:
         """The unit's line on screen, of all runs the mean, and now and then the learning curve."""
         mean = {name: float(np.mean([line[name] for line in lines])) for name in lines[0]}
@@ -195,7 +201,18 @@ class Units:
             words = advice(self._experiment.hparams, mean["nll_test"])
             if words is not None:
                 self._tell(words)
+        if phase == plan.ADVERSARIAL:
+            self._warn(lines)
         if due and hosts.is_first() and time.monotonic() - self._drawn_at >= _CURVE_SECONDS:
             for run in self._runs:
                 run.draw_curve()
             self._drawn_at = time.monotonic()
+
+    def _warn(self, lines: list[dict[str, Any]]) -> None:
+        """Tells of a run's failing players, of each kind once."""
+        for run, metrics in zip(self._runs, lines, strict=True):
+            for kind, words in health.warnings(metrics, self._evaluator.distinct_real).items():
+                if (kind, run.seed) not in self._warned:
+                    self._warned.add((kind, run.seed))
+                    seed = f"seed {run.seed}: " if len(self._runs) > 1 else ""
+                    self._tell(f"warning: {seed}{words}")
