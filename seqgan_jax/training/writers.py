@@ -11,8 +11,11 @@ from typing import Any
 import tensorboardX
 
 from seqgan_jax.atomic import write_atomically
+from seqgan_jax.checked import DataError
+from seqgan_jax.files import is_finite, parse_json, read_file
 
 FILE_NAME = "metrics.jsonl"
+_MAX_BYTES = 400_000_000  # a million lines
 
 
 class MetricsWriter:
@@ -73,6 +76,22 @@ class NoWriter:
 
 
 def read_metrics(workdir: str) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl."""
-    with open(os.path.join(workdir, FILE_NAME), encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """The lines of a run's metrics.jsonl, of which the last may be being written.
+
+    Returns:
+      Name -> finite number, or `phase` -> its name, a line; without a last line that has no end.
+
+    Raises:
+      DataError: there is no such file, it is too large, or a whole line is damaged; names the line.
+    """
+    path = os.path.join(workdir, FILE_NAME)
+    lines: list[dict[str, Any]] = []
+    *whole, _ = read_file(path, _MAX_BYTES).split(b"\n")
+    for number, raw in enumerate(whole, 1):
+        line = parse_json(f"{path}:{number}", raw)
+        if not isinstance(line, dict) or not isinstance(line.get("phase"), str):
+            raise DataError(f"{path}:{number}: damaged (a line must be an object with a phase)")
+        if bad := [key for key, value in line.items() if key != "phase" and not is_finite(value)]:
+            raise DataError(f"{path}:{number}: damaged ({bad[0][:40]!r} must be a finite number)")
+        lines.append(line)
+    return lines
