@@ -120,7 +120,7 @@ def _read(name: str, folder: str) -> Run:
     rolls = os.path.join(folder, outputs.MUSIC_FOLDER, ROLL_FILE)
     return Run(
         name, hparams, lines, seconds, finished, _evaluation(folder), data_key, codec, test,
-        _samples(folder), _bytes(rolls), None if codec is None else _parameters(hparams, codec),
+        _samples(folder, codec), _bytes(rolls), None if codec is None else _parameters(hparams, codec),
     )  # fmt: skip
 
 
@@ -236,7 +236,7 @@ def _data(folder: str, hparams: HParams) -> tuple[str, Codec | None, Sequences |
     return key, dataset.codec, dataset.test
 
 
-def _samples(folder: str) -> list[str] | None:
+def _samples(folder: str, codec: Codec | None) -> list[str] | None:
     path = os.path.join(folder, SAMPLES_FILE)
     if not os.path.exists(path):
         return None
@@ -244,7 +244,14 @@ def _samples(folder: str) -> list[str] | None:
         text = read_file(path, _MAX_SAMPLES_BYTES).decode("utf-8")
     except ValueError as error:
         raise DataError(f"{path}: damaged ({error})") from error
-    return text.removesuffix("\n").split("\n") if text else []
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, 1):
+        try:
+            if codec is not None:
+                codec.encode(line)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+    return lines
 
 
 def _bytes(path: str) -> bytes | None:
