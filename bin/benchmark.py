@@ -22,11 +22,11 @@ JSON = flags.DEFINE_string("json", None, "File that runs are saved in, and compa
 SCALING = flags.DEFINE_bool("scaling", False, "Double T, N, V, B and H in turn instead.")
 BLEU = flags.DEFINE_bool("bleu", False, "Self-BLEU beside NLTK's instead.")
 SCALE = flags.DEFINE_string("scale", None, "Larger sizes on paper instead: v5e, h100 or rates.")
-SEEDS = flags.DEFINE_integer("seeds", 0, "Train so many seeds in one computation instead.")
+SEEDS = flags.DEFINE_integer("seeds", 0, "Train so many side by side instead.", 0, 1000)
 LOADING = flags.DEFINE_bool("loading", False, "Reading a million lines of text instead.")
 PLAN = flags.DEFINE_bool("plan", False, "Memory that a device needs instead; compiles nothing.")
 PLAN_GIB = flags.DEFINE_float("plan_memory", None, "GiB of a device, for --plan. Default: this.")
-RUNS = flags.DEFINE_integer("runs", 5, "Each figure is the median of so many.", lower_bound=1)
+RUNS = flags.DEFINE_integer("runs", 5, "Each figure is the median of so many.", 1, 10_000)
 
 
 def shown(hparams: HParams) -> Iterable[Any]:

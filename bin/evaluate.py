@@ -18,8 +18,9 @@ SEED = flags.DEFINE_integer(
 )  # fmt: skip
 SAMPLES = flags.DEFINE_string("samples", None, "A file of sequences, one a line, to measure too.")
 LM_EPOCHS = flags.DEFINE_integer(
-    "lm_epochs", 10, "Of the models behind the LM scores, at most; 0: no LM scores.", lower_bound=0
-)
+    "lm_epochs", 10, "Of the models behind the LM scores, at most; 0: no LM scores.",
+    lower_bound=0, upper_bound=10_000,
+)  # fmt: skip
 SWEEP = flags.DEFINE_enum("sweep", None, ["temperature"], "Draws each generator at several of it.")
 TEMPERATURES = flags.DEFINE_list("temperatures", ["1.2", "1", "0.9", "0.8", "0.7"], "Of the sweep.")
 MIXTURE = flags.DEFINE_string(

@@ -9,6 +9,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+_SHOWN = 80  # characters of a value in a message
+# The least and largest that a float32 holds with all its digits.
+_LEAST, _LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
+
 
 class UserError(ValueError):
     """What the user gave cannot be used; the message names it and says what would be right."""
@@ -30,18 +34,31 @@ def field(default: Any, **checks: Any) -> Any:
 def nearest(word: str, words: typing.Iterable[str]) -> str:
     """A hint naming the closest of `words`, and all of them where none is close."""
     words = list(words)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word[:_SHOWN], words, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"there are: {', '.join(words)}"
+
+
+def shown(value: Any) -> str:
+    """A value as messages give it, of whatever length it is."""
+    try:
+        words = repr(value)
+    except (ValueError, RecursionError):  # Python writes no number of thousands of digits
+        return f"({type(value).__name__} of great length)"
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
 
 
 def _check(path: str, value: Any, checks: Mapping[str, Any]) -> None:
     choices = checks.get("choices")
     if choices is not None:
         if value not in choices:
-            raise ConfigError(f"{path}={value!r}: {nearest(str(value), choices)}")
+            raise ConfigError(f"{path}={shown(value)}: {nearest(str(value), choices)}")
         return
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{path}={value}: must be finite")
+    if isinstance(value, float) and value and not _LEAST <= abs(value) <= _LARGEST:
+        raise ConfigError(
+            f"{path}={value}: must be 0 or from {_LEAST:.3g} to {_LARGEST:.3g}, as of float32"
+        )
     bounds = {
         "at_least": (lambda bound: value >= bound, "at least"),
         "above": (lambda bound: value > bound, "above"),
@@ -51,7 +68,7 @@ def _check(path: str, value: Any, checks: Mapping[str, Any]) -> None:
     for name, (holds, words) in bounds.items():
         if name in checks and not holds(checks[name]):
             raise ConfigError(
-                f"{path}={value}: must be {words} {checks[name]}; "
+                f"{path}={shown(value)}: must be {words} {checks[name]}; "
                 f"the nearest right value is {_nearest_value(value, name, checks[name])}"
             )
 
@@ -92,12 +109,15 @@ def from_mapping(kind: type[Record], fields: Mapping[str, Any], path: str = "con
     Raises:
       ConfigError: an unknown field, a value of the wrong type or out of range.
     """
+    if not hasattr(fields, "items"):
+        raise ConfigError(f"{path}={shown(fields)}: must be a section with fields of its own")
     known = {field.name for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     values = {}
     for name, value in fields.items():
         if name not in known:
-            raise ConfigError(f"{path}.{name}: no such field; {nearest(name, sorted(known))}")
+            hint = nearest(str(name), sorted(known))
+            raise ConfigError(f"{path}.{str(name)[:_SHOWN]}: no such field; {hint}")
         values[name] = _convert(hints[name], value, f"{path}.{name}")
     try:
         return kind(**values)
@@ -114,9 +134,9 @@ def _chosen(kinds: list[type[Checked]], fields: Mapping[str, Any], path: str) ->
     if len(kinds) == 1 or "kind" not in fields:
         return kinds[0]
     names = {str(kind.__dataclass_fields__["kind"].default): kind for kind in kinds}
-    if fields["kind"] not in names:
-        hint = nearest(str(fields["kind"]), names)
-        raise ConfigError(f"{path}.kind={fields['kind']!r}: {hint}")
+    if not isinstance(fields["kind"], str) or fields["kind"] not in names:
+        given = shown(fields["kind"])
+        raise ConfigError(f"{path}.kind={given}: {nearest(given, names)}")
     return names[fields["kind"]]
 
 
@@ -125,7 +145,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if _is_record(kind)]
     if kinds:
         if not isinstance(value, Mapping) and not hasattr(value, "items"):
-            raise ConfigError(f"{path}={value!r}: must be a section with fields of its own")
+            raise ConfigError(f"{path}={shown(value)}: must be a section with fields of its own")
         fields = dict(value.items())
         return from_mapping(_chosen(kinds, fields, path), fields, path)
     if typing.get_origin(hint) is tuple:  # of any length, of pairs of ints
@@ -133,12 +153,16 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             return tuple((_convert(int, w, path), _convert(int, n, path)) for w, n in value)
         except (TypeError, ValueError):
             raise ConfigError(
-                f"{path}={value!r}: must be pairs (width, number), such as ((2, 100), (3, 200))"
+                f"{path}={shown(value)}: must be pairs (width, number), such as "
+                "((2, 100), (3, 200))"
             ) from None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf  # which is refused as that
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ConfigError(f"{path}={value!r}: must be of type {hint.__name__}")
+        raise ConfigError(f"{path}={shown(value)}: must be of type {hint.__name__}")
     return value
 
 

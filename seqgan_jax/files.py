@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zipfile
 from typing import Any, BinaryIO
 
@@ -89,3 +90,10 @@ def check_npz(file: BinaryIO, most: int) -> None:
     if {member.compress_type for member in members} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         raise DataError("its arrays must be stored or deflated")
     file.seek(0)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value of JSON is a number that a float holds."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max

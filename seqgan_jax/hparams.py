@@ -9,8 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from seqgan_jax.checked import Checked, ConfigError, field, nearest
-from seqgan_jax.data_hparams import DataHParams, DataSizes, OracleDataHParams
+from seqgan_jax.checked import Checked, ConfigError, field, nearest, shown
+from seqgan_jax.data_hparams import (
+    MAX_SEQUENCES,
+    MAX_WIDTH,
+    DataHParams,
+    DataSizes,
+    OracleDataHParams,
+    check_memory,
+)
+
+_MAX_CALLS = 2 * 10**6  # of a run; a list is made of them
 
 Filters = tuple[tuple[int, int], ...]  # (width, number of filters) of the text CNN
 
@@ -40,8 +49,8 @@ class ModelHParams(Checked):
     """The generator."""
 
     cell: str = field("lstm", choices=("lstm", "gru"))
-    embed_dim: int = field(32, at_least=1)
-    hidden_dim: int = field(32, at_least=1)
+    embed_dim: int = field(32, at_least=1, at_most=MAX_WIDTH)
+    hidden_dim: int = field(32, at_least=1, at_most=MAX_WIDTH)
     init_scale: float = field(0.1, at_least=0.0)
 
 
@@ -50,8 +59,8 @@ class DiscriminatorHParams(Checked):
     """The discriminator's architecture."""
 
     kind: str = field("text_cnn", choices=("text_cnn", "bigru", "density"))
-    embed_dim: int = field(64, at_least=1)
-    hidden_dim: int = field(32, at_least=1)
+    embed_dim: int = field(64, at_least=1, at_most=MAX_WIDTH)
+    hidden_dim: int = field(32, at_least=1, at_most=MAX_WIDTH)
     filters: Filters = FILTERS_20
     dropout_rate: float = field(0.25, at_least=0.0, below=1.0)
     softmax_head: bool = False
@@ -62,12 +71,16 @@ class DiscriminatorHParams(Checked):
         for pair in self.filters:
             if len(pair) != 2 or min(pair) < 1:
                 raise ConfigError(
-                    f"filters={self.filters}: {pair} must be (width >= 1, number >= 1)"
+                    f"filters={shown(self.filters)}: {pair} must be (width >= 1, number >= 1)"
+                )
+            if max(pair) > MAX_WIDTH:
+                raise ConfigError(
+                    f"filters={shown(self.filters)}: must be at most ({MAX_WIDTH}, {MAX_WIDTH})"
                 )
         widths = [width for width, _ in self.filters]
         if len(set(widths)) < len(widths):
             raise ConfigError(
-                f"filters={self.filters}: each width once; add up the numbers of equal ones"
+                f"filters={shown(self.filters)}: each width once; add up the numbers of equal ones"
             )
         if not self.filters:
             raise ConfigError("filters=(): needs at least one (width, number)")
@@ -92,8 +105,8 @@ class TrainingHParams(Checked):
         "none", choices=("none", "batch_mean", "leave_one_out", "moving_average", "prefix")
     )
     baseline_decay: float = field(0.9, at_least=0.0, below=1.0)
-    num_rollouts: int = field(16, at_least=1)
-    rollout_chunk: int = field(2, at_least=1)
+    num_rollouts: int = field(16, at_least=1, at_most=2**16)
+    rollout_chunk: int = field(2, at_least=1, at_most=2**16)
     rollout_policy: str = field("copy", choices=("copy", "moving_average", "frozen"))
     rollout_update_rate: float = field(0.8, at_least=0.0, at_most=1.0)
     sampling_schedule: str = field("linear", choices=("linear", "exponential", "inverse_sigmoid"))
@@ -124,37 +137,48 @@ class TrainingHParams(Checked):
 class ScheduleHParams(Checked):
     """How long each phase is, in the paper's terms."""
 
-    batch_size: int = field(64, at_least=1)
-    g_pretrain_epochs: int = field(120, at_least=0)
-    g_patience: int = field(0, at_least=0)
-    d_pretrain_steps: int = field(50, at_least=0)
-    rounds: int = field(200, at_least=0)
-    g_steps: int = field(1, at_least=1)
-    d_steps: int = field(5, at_least=0)
-    d_epochs: int = field(3, at_least=1)
-    d_samples: int = field(10_000, at_least=1)
-    d_batch_size: int = field(64, at_least=2)
+    batch_size: int = field(64, at_least=1, at_most=MAX_SEQUENCES)
+    g_pretrain_epochs: int = field(120, at_least=0, at_most=10**6)
+    g_patience: int = field(0, at_least=0, at_most=10**6)
+    d_pretrain_steps: int = field(50, at_least=0, at_most=10**6)
+    rounds: int = field(200, at_least=0, at_most=10**6)
+    g_steps: int = field(1, at_least=1, at_most=10**4)
+    d_steps: int = field(5, at_least=0, at_most=10**4)
+    d_epochs: int = field(3, at_least=1, at_most=10**4)
+    d_samples: int = field(10_000, at_least=1, at_most=MAX_SEQUENCES)
+    d_batch_size: int = field(64, at_least=2, at_most=2 * MAX_SEQUENCES)
+
+    def __post_init__(self) -> None:
+        """Checks the calls of all phases, too, of which a run makes a list."""
+        super().__post_init__()
+        calls = self.g_pretrain_epochs + self.d_pretrain_steps + self.rounds * (1 + self.d_steps)
+        if calls > _MAX_CALLS:
+            raise ConfigError(
+                f"rounds={self.rounds}: with g_pretrain_epochs={self.g_pretrain_epochs}, "
+                f"d_pretrain_steps={self.d_pretrain_steps} and d_steps={self.d_steps} a run makes "
+                f"{calls:,} calls; must be at most {_MAX_CALLS:,}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationHParams(Checked):
     """What is measured, how often, and how often the run is saved."""
 
-    eval_every: int = field(5, at_least=1)
-    eval_samples: int = field(10_000, at_least=2)
-    num_written: int = field(1_000, at_least=0)
+    eval_every: int = field(5, at_least=1, at_most=10**6)
+    eval_samples: int = field(10_000, at_least=2, at_most=MAX_SEQUENCES)
+    num_written: int = field(1_000, at_least=0, at_most=MAX_SEQUENCES)
     checkpoint_seconds: float = field(60.0, at_least=0.0)
-    keep_last: int = field(2, at_least=1)
-    keep_best: int = field(1, at_least=0)
+    keep_last: int = field(2, at_least=1, at_most=10**6)
+    keep_best: int = field(1, at_least=0, at_most=10**6)
     best_metric: str = field("auto", choices=BEST_METRICS)
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshHParams(Checked):
-    """How the devices share the work; no figure depends on it, but for rounding."""
+    """How many devices share the work; no figure depends on it, but for rounding."""
 
-    data: int = field(0, at_least=0)  # devices that share rows; 0: all that there are
-    model: int = field(1, at_least=1)  # devices that share the vocabulary
+    data: int = field(0, at_least=0, at_most=2**20)  # that share rows; 0: all that there are
+    model: int = field(1, at_least=1, at_most=2**20)  # that share the vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,10 +275,17 @@ def check_sizes(hparams: HParams, sizes: DataSizes) -> None:
     widest = max(width for width, _ in settings.filters)
     if widest > sizes.length and settings.kind == "text_cnn":
         raise ConfigError(
-            f"discriminator.filters={settings.filters}: width {widest} does "
+            f"discriminator.filters={shown(settings.filters)}: width {widest} does "
             f"not fit sequences of data.length={sizes.length}; the widest that fits is "
             f"{sizes.length}"
         )
+    dims = {
+        "model": (hparams.model.embed_dim, hparams.model.hidden_dim),
+        "discriminator": (settings.embed_dim, settings.hidden_dim),
+    }
+    if isinstance(hparams.data, OracleDataHParams):
+        dims["data.oracle"] = (hparams.data.oracle_embed_dim, hparams.data.oracle_hidden_dim)
+    check_memory(sizes, dims)
     bounds = [
         ("schedule.batch_size", schedule.batch_size, sizes.num_train, "data.num_train"),
         ("schedule.d_samples", schedule.d_samples, sizes.num_train, "data.num_train"),

@@ -178,8 +178,8 @@ def test_a_sweep_over_temperatures(finished, environment, tmp_path):
     sweep = json.loads((workdir / "evaluation.json").read_text())["sweep"]
     assert [curve["name"] for curve in sweep["curves"]] == ["MLE", "SeqGAN"]
     for flag, words in (
-        ("--temperatures=1,cold", "--temperatures=cold: must be a number above 0"),
-        ("--mixture=-1", "--mixture=-1: must be a number above 0"),
+        ("--temperatures=1,cold", "--temperatures=cold: must be a number from 0.000001"),
+        ("--mixture=-1", "--mixture=-1: must be a number from 0.000001"),
         (f"--workdir={tmp_path}/nothing", "no run there"),
         ("--sweep=heat", "--sweep=heat"),
     ):

@@ -481,7 +481,7 @@ def test_the_kind_of_data_chooses_its_record():
         ({"kind": "text", "drop_spaces": True}, "config.data.drop_spaces=True"),
         ({"kind": "text", "test_fraction": 1.0}, "must be below 1.0"),
         ({"kind": "text", "level": "words"}, "did you mean word?"),
-        ({"kind": "music", "seconds_per_step": 0.0}, "must be above 0.0"),
+        ({"kind": "music", "seconds_per_step": 0.0}, "must be at least 0.001"),
     ],
 )
 def test_settings_of_data_are_checked(data, message):

@@ -476,9 +476,13 @@ def test_no_run_and_two_of_one_name(tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("metrics.jsonl", None, r"metrics\.jsonl: No such file or directory; the run must"),
-        ("metrics.jsonl", '{"step": 1, "ph', r"metrics\.jsonl: damaged"),
-        ("metrics.jsonl", "[]\n", r"metrics\.jsonl:1: damaged \(a line must have a phase"),
+        ("metrics.jsonl", None, r"metrics\.jsonl: no such file"),
+        ("metrics.jsonl", '{"step": 1, "ph\n', r"metrics\.jsonl:1: damaged"),
+        (
+            "metrics.jsonl",
+            "[]\n",
+            r"metrics\.jsonl:1: damaged \(a line must be an object with a phase",
+        ),
         ("metrics.jsonl", '{"phase": "dinner", "seconds": 1}\n', r"metrics\.jsonl:1: damaged"),
         ("metrics.jsonl", '{"phase": "adversarial", "seconds": 1}\n', r"jsonl:1: damaged"),
         (
@@ -486,12 +490,16 @@ def test_no_run_and_two_of_one_name(tmp_path):
             '{"phase": "g_pretrain", "epoch": 1, "seconds": 1, "nll_test": "low"}\n',
             r"jsonl:1: damaged",
         ),
-        ("metrics.jsonl", b"\xff\n", r"metrics\.jsonl: damaged"),
+        ("metrics.jsonl", b"\xff\n", r"metrics\.jsonl:1: damaged"),
         ("summary.json", "{}", r"summary\.json: damaged \(total_seconds=None"),
         ("summary.json", "{", r"summary\.json: damaged"),
         ("samples.txt", b"\xff", r"samples\.txt: damaged"),
         ("evaluation.json", "[]", r"evaluation\.json: damaged \(must be an object"),
-        ("evaluation.json", '{"version": 2}', r"version 2, not 1; evaluate the run again"),
+        (
+            "evaluation.json",
+            '{"version": 2}',
+            r"version 2, not 1; remove it, and evaluate the run again",
+        ),
         ("evaluation.json", '{"version": 1}', r"evaluation\.json: damaged \(KeyError"),
         (
             "evaluation.json",
@@ -507,7 +515,7 @@ def test_damaged_files_end_in_one_sentence_and_nothing_written(tmp_path, file, c
         path.unlink()
     else:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(DataError, match=message):
         written([folder], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

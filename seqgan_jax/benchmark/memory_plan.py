@@ -47,8 +47,8 @@ def report(hparams: HParams, gib: float | None) -> tuple[rich.table.Table, str]:
     Raises:
       ConfigError: as `memory.footprint`; or the memory is not above 0.
     """
-    if gib is not None and not gib > 0:
-        raise ConfigError(f"--plan_memory={gib}: must be above 0, in GiB")
+    if gib is not None and not 0 < gib <= 1e9:
+        raise ConfigError(f"--plan_memory={gib}: must be above 0, in GiB, and at most 1e9")
     limit, whose = device_memory() if gib is None else (int(gib * GIB), "--plan_memory")
     needed = memory.footprint(hparams)
     verdict = _verdict(hparams, needed, limit)

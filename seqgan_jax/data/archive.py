@@ -25,6 +25,7 @@ MAX_MEMBERS = 1_000_000
 
 _TAR, _GZIPPED_TAR, _ZIP = (".tar",), (".tar.gz", ".tgz"), (".zip",)
 _DRIVE = re.compile(r"[A-Za-z]:")
+_SHOWN = 200  # characters of a name in messages
 _BLOCK = 512  # a tar's unit; one of zeros ends it
 
 
@@ -97,6 +98,11 @@ def _printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
+def _brief(name: str) -> str:
+    """The same, of whatever length it is."""
+    return _printable(name[:_SHOWN]) + "..." * (len(name) > _SHOWN)
+
+
 def _too_large() -> str:
     return f"larger than {MAX_MEMBER_BYTES:,} bytes; remove it"
 
@@ -149,7 +155,7 @@ class _Archive:
         parts = name.replace("\\", "/").split("/")
         if parts[0] == "" or _DRIVE.match(name) or ".." in parts:
             raise DataError(
-                f"{self.path}: {_printable(name)}: a member's path must lie inside the archive"
+                f"{self.path}: {_brief(name)}: a member's path must lie inside the archive"
             )
         wanted = regular and name.lower().endswith(self._suffixes)
         if wanted and size > MAX_MEMBER_BYTES:
@@ -171,7 +177,7 @@ class _Archive:
         """Puts in a member's place what raises once it is asked for."""
 
         def load() -> bytes:
-            raise DataError(f"{self.path}: {_printable(name)}: {why}")
+            raise DataError(f"{self.path}: {_brief(name)}: {why}")
 
         self.loaders.append((_printable(name), load))
 

@@ -108,8 +108,7 @@ def read_corpus(
                 continue
             if length < shortest:
                 shortest = length
-            if length > longest:
-                longest = length
+            longest = max(longest, length)
             if length < kept.min_length:
                 short += 1
                 longest_short = max(longest_short, length)

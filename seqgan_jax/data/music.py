@@ -17,6 +17,7 @@ from seqgan_jax.data_hparams import MusicDataHParams
 from seqgan_jax.types import Sequences
 
 _NAMED = 3  # files that a note names; the others are counted
+_FAULT = 300  # characters of what is wrong with one, whose name may be long
 _REPORTS = 100  # calls of progress
 _MAX_POSITIONS = 100_000_000  # of all windows: 500 MB once they are joined
 
@@ -109,7 +110,7 @@ def _read(
         try:
             tokens = read_melody(load(), name, settings.seconds_per_step).astype(np.uint8)
         except DataError as error:
-            faults.append(str(error))
+            faults.append(str(error)[:_FAULT])
         else:
             cut = _windows(tokens, settings)
             heard = np.any(cut != REST, axis=1)

@@ -14,7 +14,7 @@ LOWEST, HIGHEST = 21, 108  # MIDI numbers of a piano's keys, A0 to C8
 REST = 0  # the token of silence; token p - LOWEST + 1 stands for the MIDI number p
 VOCAB_SIZE = HIGHEST - LOWEST + 2
 
-_MAX_SECONDS = 60.0  # of a step, as in the settings
+_MIN_SECONDS, _MAX_SECONDS = 0.001, 60.0  # of a step, as in the settings
 _REST_NAME = "-"
 _LETTERS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 # C4 is the MIDI number 60.
@@ -74,10 +74,10 @@ def pitch_codec_from_json(values: dict[str, Any]) -> PitchCodec:
     """
     seconds = values.get("seconds_per_step")
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if seconds is None or not is_number or not 0.0 < seconds <= _MAX_SECONDS:
+    if seconds is None or not is_number or not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         raise DataError(
-            f"seconds_per_step={seconds!r}: must be a number of seconds above 0 and at most "
-            f"{_MAX_SECONDS:.0f}"
+            f"seconds_per_step={seconds!r}: must be a number of seconds from "
+            f"{_MIN_SECONDS} to {_MAX_SECONDS:.0f}"
         )
     return PitchCodec(float(seconds))
 

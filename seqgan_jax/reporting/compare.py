@@ -22,6 +22,7 @@ from seqgan_jax.training import experiment, trained, workdir
 from seqgan_jax.training.loop import Trainer
 
 REPORT_FOLDER = "report"
+_MOST_SEEDS = 1000
 _TEMPERATURES = [1.2, 1.1, 1.0, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
 
 
@@ -42,7 +43,7 @@ def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str)
       out: the folder that holds those of the runs, `METHOD-SEED`.
 
     Raises:
-      ConfigError: no method, an unknown one or one named twice; S below 1; a folder holds a run of
+      ConfigError: no method, an unknown one or one named twice; S out of range; a folder holds a run of
         another config; or a method asks for what the other settings do not give.
     """
     if not methods:
@@ -52,8 +53,8 @@ def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str)
             f"config.num_seeds={hparams.num_seeds}: of a single method; give --num_seeds="
             f"{hparams.num_seeds}"
         )
-    if num_seeds < 1:
-        raise ConfigError(f"--num_seeds={num_seeds}: must be at least 1")
+    if not 1 <= num_seeds <= _MOST_SEEDS:
+        raise ConfigError(f"--num_seeds={num_seeds}: must be in 1..{_MOST_SEEDS}")
     found: dict[str, Entrant] = {}
     for method in methods:
         name = _short(method)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from typing import Any
@@ -10,10 +9,17 @@ from typing import Any
 from seqgan_jax.atomic import write_json
 from seqgan_jax.checked import ConfigError, DataError
 from seqgan_jax.data_hparams import DataSizes
-from seqgan_jax.reporting.reading import EVALUATION_FILE, EVALUATION_VERSION, Metrics, Row
+from seqgan_jax.reporting.reading import (
+    EVALUATION_FILE,
+    EVALUATION_VERSION,
+    SOURCES,
+    Metrics,
+    Row,
+    parse_evaluation,
+    read_object,
+)
 
-FILE_SOURCE = "file"
-_ORDER = ("test", "train", "pretrained", "generator", FILE_SOURCE)
+FILE_SOURCE = SOURCES[-1]
 
 
 class EvaluationFile:
@@ -68,7 +74,7 @@ class EvaluationFile:
             values["step"] = row.step
         values["metrics"] = _finite(row.metrics)
         kept = [each for each in self.content["rows"] if _identity(each) != _identity(values)]
-        rows = sorted([*kept, values], key=lambda each: _ORDER.index(each["source"]))
+        rows = sorted([*kept, values], key=lambda each: SOURCES.index(each["source"]))
         self.content["rows"] = rows
         self._write()
 
@@ -104,20 +110,11 @@ def _finite(metrics: Metrics) -> Metrics:
 
 
 def _read(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return {}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: damaged ({error}); remove it to evaluate afresh") from error
-    rows = content.get("rows") if isinstance(content, dict) else None
-    known = isinstance(rows, list) and all(
-        isinstance(row, dict) and row.get("source") in _ORDER and {"name", "metrics"} <= row.keys()
-        for row in rows
-    )
-    if not known or content.get("version") != EVALUATION_VERSION:
-        raise DataError(
-            f"{path}: damaged, or not of version {EVALUATION_VERSION}; remove it to evaluate afresh"
-        )
+    try:
+        content = read_object(path)
+        parse_evaluation(path, content)
+    except DataError as error:
+        raise DataError(f"{error}; remove it to evaluate afresh") from error
     return content

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 
-from seqgan_jax.checked import ConfigError, to_dict
+from seqgan_jax.checked import ConfigError, DataError, shown, to_dict
 from seqgan_jax.data.cache import DATA_FILE, VOCABULARY_FILE, read_cache
 from seqgan_jax.data.dataset import Codec
 from seqgan_jax.data.ids import IdCodec
 from seqgan_jax.data_hparams import OracleDataHParams
+from seqgan_jax.files import is_finite, read_file, read_json
 from seqgan_jax.hparams import HParams
 from seqgan_jax.models.generator import parameter_count
 from seqgan_jax.training import experiment, outputs
@@ -28,6 +28,8 @@ from seqgan_jax.types import Sequences
 
 EVALUATION_FILE, SUMMARY_FILE, ROLL_FILE = "evaluation.json", "summary.json", "piano_roll.png"
 EVALUATION_VERSION = 1
+SOURCES = ("test", "train", "pretrained", "generator", "file")  # of rows, in their order
+_MAX_SAMPLES_BYTES, _MAX_PICTURE_BYTES = 200_000_000, 10_000_000
 
 Line = dict[str, Any]
 Metrics = dict[str, float]
@@ -37,7 +39,7 @@ class Row(NamedTuple):
     """A model, or real data, as evaluation.json has it."""
 
     name: str
-    source: str  # "test", "train", "pretrained", "generator" or "file"
+    source: str  # one of SOURCES
     metrics: Metrics
     num_samples: int | None = None  # that the metrics are of; None: unknown
     step: int | None = None  # of training, where it is a model
@@ -88,9 +90,8 @@ def read_runs(folders: list[str]) -> list[Run]:
     """Reads runs; of a folder that holds those of several seeds, all of them.
 
     Raises:
-      ConfigError: no folder; two of one name; one that holds no run, or whose metrics.jsonl is
-        missing; or any of its files is damaged.
-      DataError: the data kept in a folder are damaged.
+      ConfigError: no folder; two of one name; or one that holds no run.
+      DataError: the metrics.jsonl of one is missing, or any of its files is damaged.
     """
     if not folders:
         raise ConfigError("no run is given; name the folders that bin/train.py wrote")
@@ -111,54 +112,41 @@ def _read(name: str, folder: str) -> Run:
     lines = _lines(folder)
     summary = os.path.join(folder, SUMMARY_FILE)
     finished = os.path.exists(summary)
-    seconds: Any = (_json(summary) if finished else summarise(lines)).get("total_seconds")
-    if not _is_number(seconds):
-        raise ConfigError(f"{summary}: damaged (total_seconds={seconds!r} must be a number)")
+    content = read_object(summary) if finished else summarise(lines)
+    seconds: Any = content.get("total_seconds")
+    if not is_finite(seconds):
+        raise DataError(f"{summary}: damaged (total_seconds={shown(seconds)} must be a number)")
     data_key, codec, test = _data(folder, hparams)
     rolls = os.path.join(folder, outputs.MUSIC_FOLDER, ROLL_FILE)
     return Run(
         name, hparams, lines, seconds, finished, _evaluation(folder), data_key, codec, test,
-        _samples(folder), _bytes(rolls), None if codec is None else _parameters(hparams, codec),
+        _samples(folder, codec), _bytes(rolls), None if codec is None else _parameters(hparams, codec),
     )  # fmt: skip
 
 
 def _lines(folder: str) -> list[Line]:
     """The lines of metrics.jsonl, each checked."""
     path = os.path.join(folder, METRICS_FILE)
-    try:
-        lines = read_metrics(folder)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror}; the run must have begun, and have kept it"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(
-            f"{path}: damaged ({error}); resume the run, which drops the lines of undone work"
-        ) from error
+    lines = read_metrics(folder)
     for number, line in enumerate(lines, 1):
-        phase = line.get("phase") if isinstance(line, dict) else None
-        unit = UNITS.get(phase) if isinstance(phase, str) else None
-        numbers = [value for key, value in line.items() if key != "phase"] if unit else []
-        if unit is None or {unit, "seconds"} - line.keys() or not all(map(_is_number, numbers)):
-            raise ConfigError(
+        unit = UNITS.get(line["phase"])
+        if unit is None or {unit, "seconds"} - line.keys():
+            raise DataError(
                 f"{path}:{number}: damaged (a line must have a phase, its "
-                f"{'/'.join(UNITS.values())}, seconds, and else numbers)"
+                f"{'/'.join(UNITS.values())}, and seconds)"
             )
     return lines
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def read_object(path: str) -> dict[str, Any]:
+    """A file of one object in JSON.
 
-
-def _json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: damaged ({error})") from error
+    Raises:
+      DataError: it cannot be read, is damaged, or holds something else.
+    """
+    value = read_json(path)
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: damaged (must be an object)")
+        raise DataError(f"{path}: damaged (must be an object)")
     return value
 
 
@@ -166,44 +154,71 @@ def _evaluation(folder: str) -> Evaluation | None:
     path = os.path.join(folder, EVALUATION_FILE)
     if not os.path.exists(path):
         return None
-    values = _json(path)
-    if values.get("version") != EVALUATION_VERSION:
-        raise ConfigError(
-            f"{path}: version {values.get('version')!r}, not {EVALUATION_VERSION}; "
-            "evaluate the run again"
-        )
     try:
-        every = {"num_samples": values["num_samples"]}  # of rows without a number of their own
-        return Evaluation([_row(every | r) for r in values["rows"]], _sweep(values["sweep"]))
+        return parse_evaluation(path, read_object(path))
+    except DataError as error:
+        raise DataError(f"{error}; remove it, and evaluate the run again") from error
+
+
+def parse_evaluation(path: str, values: Mapping[str, Any]) -> Evaluation:
+    """What an evaluation.json holds.
+
+    Raises:
+      DataError: it is of another version, or damaged.
+    """
+    if values.get("version") != EVALUATION_VERSION:
+        raise DataError(f"{path}: version {shown(values.get('version'))}, not {EVALUATION_VERSION}")
+    try:
+        # Of rows without a number of their own.
+        every = {"num_samples": values["num_samples"]} if "num_samples" in values else {}
+        rows = [_row(every | row) for row in values["rows"]]
+        return Evaluation(rows, _sweep(values.get("sweep")))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(
-            f"{path}: damaged ({type(error).__name__}: {error}); evaluate the run again"
-        ) from error
+        raise DataError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
 def _row(values: Mapping[str, Any]) -> Row:
-    name, source, number = str(values["name"]), str(values["source"]), int(values["num_samples"])
-    return Row(name, source, _metrics(values), number)
+    number = _number(values["num_samples"], "num_samples")
+    name, source = _text(values["name"]), _text(values["source"])
+    if source not in SOURCES:
+        raise ValueError(f"{shown(source)}: no source; there are {', '.join(SOURCES)}")
+    return Row(name, source, _metrics(values), int(number))
 
 
 def _sweep(values: Mapping[str, Any] | None) -> Sweep | None:
     if values is None:
         return None
     curves = {
-        str(curve["name"]): [Point(float(p["temperature"]), _metrics(p)) for p in curve["points"]]
+        _text(curve["name"]): [
+            Point(_number(point["temperature"], "temperature"), _metrics(point))
+            for point in curve["points"]
+        ]
         for curve in values["curves"]
     }
     real = _metrics({"metrics": values.get("real", {})})
     number = values.get("num_samples")
     return Sweep(
-        str(values["x"]), str(values["y"]), curves, real, None if number is None else int(number)
-    )
+        _text(values["x"]), _text(values["y"]), curves, real,
+        None if number is None else int(_number(number, "num_samples")),
+    )  # fmt: skip
 
 
 def _metrics(values: Mapping[str, Any]) -> Metrics:
     """Those that have a value: JSON's NaN, should there be one, is none."""
-    found = {str(name): float(value) for name, value in values["metrics"].items()}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    found = {name: value for name, value in values["metrics"].items() if value == value}
+    return {name: _number(value, name) for name, value in found.items()}
+
+
+def _number(value: Any, name: str) -> float:
+    if not is_finite(value):
+        raise ValueError(f"{name[:40]}={shown(value)} must be a finite number")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{shown(value)} must be a name")
+    return value
 
 
 def _data(folder: str, hparams: HParams) -> tuple[str, Codec | None, Sequences | None]:
@@ -221,23 +236,28 @@ def _data(folder: str, hparams: HParams) -> tuple[str, Codec | None, Sequences |
     return key, dataset.codec, dataset.test
 
 
-def _samples(folder: str) -> list[str] | None:
+def _samples(folder: str, codec: Codec | None) -> list[str] | None:
     path = os.path.join(folder, SAMPLES_FILE)
-    try:
-        with open(path, encoding="utf-8", newline="\n") as file:
-            text = file.read()
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: damaged ({error})") from error
-    return text.removesuffix("\n").split("\n") if text else []
+    try:
+        text = read_file(path, _MAX_SAMPLES_BYTES).decode("utf-8")
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({error})") from error
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, 1):
+        try:
+            if codec is not None:
+                codec.encode(line)
+        except DataError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+    return lines
 
 
 def _bytes(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
+        return read_file(path, _MAX_PICTURE_BYTES)
+    except DataError:
         return None
 
 

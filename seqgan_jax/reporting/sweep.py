@@ -50,8 +50,8 @@ def temperature_of(flag: str, text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0.0 < value < math.inf:
-        raise ConfigError(f"--{flag}={text}: must be a number above 0")
+    if not 1e-6 <= value <= 1e6:
+        raise ConfigError(f"--{flag}={text}: must be a number from 0.000001 to 1,000,000")
     return value
 
 

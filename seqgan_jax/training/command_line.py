@@ -198,9 +198,10 @@ def console() -> rich.console.Console:
     """
     if hosts.joined() and not hosts.is_first():
         return rich.console.Console(quiet=True)
+    # Names of files and methods may hold brackets, which are no markup.
     if sys.stdout.isatty():
-        return rich.console.Console()
-    return rich.console.Console(width=200, soft_wrap=True)
+        return rich.console.Console(markup=False, emoji=False)
+    return rich.console.Console(width=200, soft_wrap=True, markup=False, emoji=False)
 
 
 def use_compilation_cache() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import filecmp
-import importlib.util
 import os
 import sys
+import types
 
 from seqgan_jax.atomic import write_atomically
 from seqgan_jax.checked import ConfigError
+from seqgan_jax.files import read_file
 from seqgan_jax.methods.registry import METHODS, Maker
 
 DEFAULT_NAME = "method"
 KEPT_FILE = "method.py"  # a run's copy
+_MAX_BYTES = 10_000_000
 
 
 def find(name: str, folder: str = "") -> Maker:
@@ -37,14 +39,13 @@ def find(name: str, folder: str = "") -> Maker:
     if not os.path.isfile(path):
         raise ConfigError(f"config.method={name}: no file {path}")
     module_name = "seqgan_jax_own_" + os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"config.method={name}: {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = types.ModuleType(module_name)
+    module.__file__ = path
     sys.modules[module_name] = module  # where dataclasses, for one, look for it
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        # Not by a loader, which reads what is compiled beside the file, or writes it there.
+        exec(compile(read_file(path, _MAX_BYTES), path, "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"config.method={name}: {path} fails when it is run, {type(error).__name__}: {error}"
         ) from error

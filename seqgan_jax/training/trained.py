@@ -18,6 +18,9 @@ from seqgan_jax.training.early_stopping import initial_state
 from seqgan_jax.types import Sequences
 
 
+_MOST_POSITIONS = 20_000_000  # of sequences drawn in one call, which are held at once
+
+
 class Trained(NamedTuple):
     """What a run is made of, and a state of it."""
 
@@ -105,10 +108,11 @@ def draw(
     Raises:
       ConfigError: an argument is out of range, or the prefix cannot be encoded or is too long.
     """
-    if number < 1:
-        raise ConfigError(f"--num={number}: must be at least 1")
     outline = run.outline
     length = outline.sizes.length
+    most = max(1, _MOST_POSITIONS // length)
+    if not 1 <= number <= most:
+        raise ConfigError(f"--num={number}: must be in 1..{most}; for more, draw with other --seed")
     given = None
     if prefix:
         try:

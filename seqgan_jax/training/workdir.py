@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
 
 from seqgan_jax.atomic import write_json
-from seqgan_jax.checked import ConfigError, differences, from_mapping, to_dict
+from seqgan_jax.checked import ConfigError, DataError, differences, from_mapping, to_dict
+from seqgan_jax.files import read_json
 from seqgan_jax.hparams import HParams
 
 CONFIG_FILE = "config.json"
@@ -61,20 +61,21 @@ def read_hparams(workdir: str) -> HParams:
       ConfigError: there is none, or its config.json is damaged.
     """
     path = os.path.join(workdir, CONFIG_FILE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            return from_mapping(HParams, json.load(file))
-    except OSError as error:
+    if not os.path.exists(path):
         seeds = expanded([workdir])
         if seeds != [workdir]:
             raise ConfigError(
                 f"{workdir}: holds the runs of {len(seeds)} seeds; give one, such as {seeds[0]}"
-            ) from error
+            )
         raise ConfigError(
-            f"{workdir}: no run there ({path}: {error.strerror}); "
-            "give the folder that bin/train.py wrote"
-        ) from error
-    except (ValueError, AttributeError) as error:
+            f"{workdir}: no run there ({path}: no such file); give the folder that bin/train.py "
+            "wrote"
+        )
+    try:
+        return from_mapping(HParams, read_json(path))
+    except DataError as error:
+        raise ConfigError(str(error)) from error
+    except ConfigError as error:
         raise ConfigError(f"{path}: damaged ({error})") from error
 
 

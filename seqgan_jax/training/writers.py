@@ -14,9 +14,11 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto import event_pb2, summary_pb2
 
 from seqgan_jax.atomic import naming, write_atomically
-from seqgan_jax.checked import ConfigError
+from seqgan_jax.checked import ConfigError, DataError
+from seqgan_jax.files import is_finite, parse_json, read_file
 
 FILE_NAME = "metrics.jsonl"
+_MAX_BYTES = 400_000_000  # a million lines
 
 
 class MetricsWriter:
@@ -135,6 +137,22 @@ class NoWriter:
 
 
 def read_metrics(workdir: str) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl."""
-    with open(os.path.join(workdir, FILE_NAME), encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    """The lines of a run's metrics.jsonl, of which the last may be being written.
+
+    Returns:
+      Name -> finite number, or `phase` -> its name, a line; without a last line that has no end.
+
+    Raises:
+      DataError: there is no such file, it is too large, or a whole line is damaged; names the line.
+    """
+    path = os.path.join(workdir, FILE_NAME)
+    lines: list[dict[str, Any]] = []
+    *whole, _ = read_file(path, _MAX_BYTES).split(b"\n")
+    for number, raw in enumerate(whole, 1):
+        line = parse_json(f"{path}:{number}", raw)
+        if not isinstance(line, dict) or not isinstance(line.get("phase"), str):
+            raise DataError(f"{path}:{number}: damaged (a line must be an object with a phase)")
+        if bad := [key for key, value in line.items() if key != "phase" and not is_finite(value)]:
+            raise DataError(f"{path}:{number}: damaged ({bad[0][:40]!r} must be a finite number)")
+        lines.append(line)
+    return lines
