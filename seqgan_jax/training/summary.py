@@ -180,6 +180,7 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
         return
     epochs = max((line["epoch"] for line in lines if line["phase"] == G_PRETRAIN), default=0)
     place = [line["epoch"] for line in pretrain] + [epochs + line["round"] for line in rounds]
+    apart = max(1, len(place) // 40)  # markers, or of many they hide the lines' styles
     limits = everything[-1]
     panels = [(_LIKELIHOODS, "nats per token")]
     if "bleu_4" in limits:
@@ -190,7 +191,10 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
         for name, label, colour, style in curves:
             values = [line.get(name, float("nan")) for line in everything]
             if name in limits:
-                axes.plot(place, values, style, color=colour, marker="o", markersize=3, label=label)
+                axes.plot(
+                    place, values, style, color=colour, marker="o", markersize=3, markevery=apart,
+                    label=label,
+                )  # fmt: skip
             if f"{name}_real" in limits:
                 axes.axhline(
                     limits[f"{name}_real"], color=colour, linewidth=1, dashes=(1.0, 2.0),
