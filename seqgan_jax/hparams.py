@@ -18,6 +18,7 @@ from seqgan_jax.data_hparams import (
     OracleDataHParams,
     check_memory,
 )
+from seqgan_jax.evaluation_hparams import EvaluationHParams
 
 _MAX_CALLS = 2 * 10**6  # of a run; a list is made of them
 
@@ -35,8 +36,6 @@ PRECISIONS = ("float32", "bfloat16")
 # The discriminator's verdict as probability D, log D, logit, 2 D - 1; the likelihood ratio with its
 # two limits.
 REWARDS = ("probability", "log_probability", "logit", "centred", "likelihood_ratio")
-# By which the best checkpoints are kept; auto: NLL_oracle, or BLEU-4 of real data.
-BEST_METRICS = ("auto", "nll_oracle", "nll_test", "bleu_2", "bleu_3", "bleu_4", "bleu_5")
 # Of the package; a method of the user's own is named by its file, see methods/registry.py.
 METHODS = (
     *("mle", "scheduled_sampling", "pg_bleu", "seqgan", "reinforce", "gumbel_softmax"),
@@ -161,19 +160,6 @@ class ScheduleHParams(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationHParams(Checked):
-    """What is measured, how often, and how often the run is saved."""
-
-    eval_every: int = field(5, at_least=1, at_most=10**6)
-    eval_samples: int = field(10_000, at_least=2, at_most=MAX_SEQUENCES)
-    num_written: int = field(1_000, at_least=0, at_most=MAX_SEQUENCES)
-    checkpoint_seconds: float = field(60.0, at_least=0.0)
-    keep_last: int = field(2, at_least=1, at_most=10**6)
-    keep_best: int = field(1, at_least=0, at_most=10**6)
-    best_metric: str = field("auto", choices=BEST_METRICS)
-
-
-@dataclasses.dataclass(frozen=True)
 class MeshHParams(Checked):
     """How many devices share the work; no figure depends on it, but for rounding."""
 
@@ -196,7 +182,7 @@ class HParams(Checked):
     discriminator: DiscriminatorHParams = DiscriminatorHParams()
     training: TrainingHParams = TrainingHParams()
     schedule: ScheduleHParams = ScheduleHParams()
-    evaluation: EvaluationHParams = EvaluationHParams()
+    evaluation: EvaluationHParams = dataclasses.field(default_factory=EvaluationHParams)
 
     def __post_init__(self) -> None:
         """Checks what two sections must agree on."""
@@ -209,7 +195,7 @@ class HParams(Checked):
             )
         if isinstance(self.data, OracleDataHParams):
             check_sizes(self, self.sizes)
-        self._check_best_metric()
+        self.evaluation.check_metric(self.data.kind)
         self._check_players()
 
     @property
@@ -226,15 +212,6 @@ class HParams(Checked):
                 "give a config of an oracle, such as configs/oracle.py"
             )
         return DataSizes(data.vocab_size, data.length, data.num_train, data.num_test)
-
-    def _check_best_metric(self) -> None:
-        """Refuses a metric that runs on these data do not have."""
-        metric, kind = self.evaluation.best_metric, self.data.kind
-        if metric.startswith("bleu" if kind == "oracle" else "nll_oracle"):
-            raise ConfigError(
-                f"evaluation.best_metric={metric!r}: is not measured on data.kind={kind!r}; give "
-                "auto or nll_test"
-            )
 
     def _check_players(self) -> None:
         """Refuses settings of two players that contradict each other."""

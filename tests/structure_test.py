@@ -19,7 +19,16 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 
 # A room is a file or folder of the package. Downward only:
 # bin -> training -> methods -> search, losses -> models -> hparams, types.
-_GROUND = {"types", "checked", "data_hparams", "hparams", "version", "blocks", "mesh"}
+_GROUND = {
+    "types",
+    "checked",
+    "data_hparams",
+    "evaluation_hparams",
+    "hparams",
+    "version",
+    "blocks",
+    "mesh",
+}
 MAY_IMPORT = {
     "version": set(),
     "atomic": set(),
@@ -29,7 +38,8 @@ MAY_IMPORT = {
     "checked": set(),
     "files": {"checked"},
     "data_hparams": {"checked"},
-    "hparams": {"checked", "data_hparams"},
+    "evaluation_hparams": {"checked", "data_hparams"},
+    "hparams": {"checked", "data_hparams", "evaluation_hparams"},
     "data": {"atomic", "checked", "data_hparams", "files", "types"},
     "models": _GROUND | {"files"},
     "losses": _GROUND | {"models"},
