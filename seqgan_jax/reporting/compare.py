@@ -43,7 +43,7 @@ def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str)
       out: the folder that holds those of the runs, `METHOD-SEED`.
 
     Raises:
-      ConfigError: no method, an unknown one or one named twice; S out of range; a folder holds a run
+      ConfigError: no method, an unknown one or one named twice; S out of range; a folder holds one
         of another config; or a method asks for what the other settings do not give.
     """
     if not methods:
