@@ -118,9 +118,10 @@ def _read(name: str, folder: str) -> Run:
         raise DataError(f"{summary}: damaged (total_seconds={shown(seconds)} must be a number)")
     data_key, codec, test = _data(folder, hparams)
     rolls = os.path.join(folder, outputs.MUSIC_FOLDER, ROLL_FILE)
+    parameters = None if codec is None else _parameters(hparams, codec)
     return Run(
         name, hparams, lines, seconds, finished, _evaluation(folder), data_key, codec, test,
-        _samples(folder, codec), _bytes(rolls), None if codec is None else _parameters(hparams, codec),
+        _samples(folder, codec), _bytes(rolls), parameters,
     )  # fmt: skip
 
 

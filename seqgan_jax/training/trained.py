@@ -16,7 +16,6 @@ from seqgan_jax.training import checkpoint, experiment, workdir
 from seqgan_jax.training.early_stopping import initial_state
 from seqgan_jax.types import Sequences
 
-
 _MOST_POSITIONS = 20_000_000  # of sequences drawn in one call, which are held at once
 
 
