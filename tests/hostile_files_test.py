@@ -439,7 +439,7 @@ def test_odd_text_that_is_text(tmp_path):
     path = written(tmp_path / "a.txt", "\r\n".join(lines).encode())
     with hostile.bounded():
         dataset = load_text(TextDataHParams(path=path))
-    assert {"a", "b", "d", "g", "h"} <= set(dataset.codec.vocabulary.words)
+    assert {"31mb", "d", "g"} <= set(dataset.codec.vocabulary.words)
     assert all(word.isprintable() or not word.isascii() for word in dataset.codec.vocabulary.words)
 
 
@@ -582,7 +582,8 @@ def test_headers_that_take_long(tmp_path):
     refused(archived(written(tmp_path / "b.tar", entry * 2_000 + bytes(1_024))), "a header of")
     # A sparse file whose map goes on through all that follows.
     sparse = tarfile.TarInfo("s.mid")
-    sparse.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.size": "1"}
+    sparse.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}
+    sparse.pax_headers["GNU.sparse.realsize"] = "1"
     content = b"999999999\n" + b"0\n" * 500_000
     refused(
         archived(written(tmp_path / "c.tar", hostile.tar_of([(sparse, content)]))), "a header of"
