@@ -97,3 +97,9 @@ def is_finite(value: Any) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max
+
+
+def briefly(error: Exception) -> str:
+    """A damaged file's own words may stand in it, and be long."""
+    words = str(error) or type(error).__name__
+    return words if len(words) <= 200 else f"{words[:200]}..."

@@ -190,7 +190,7 @@ class HParams(Checked):
         own_file = self.method.partition(":")[0].endswith(".py")
         if self.method not in METHODS and not own_file:
             raise ConfigError(
-                f"method={self.method!r}: {nearest(self.method, METHODS)}; "
+                f"method={shown(self.method)}: {nearest(self.method, METHODS)}; "
                 "of your own, give the file: PATH.py or PATH.py:FUNCTION"
             )
         if isinstance(self.data, OracleDataHParams):

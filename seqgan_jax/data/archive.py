@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 
 from seqgan_jax.checked import DataError
 from seqgan_jax.data.bounded import Forward, Modest, Readable, bomb
+from seqgan_jax.files import briefly
 
 MIDI_SUFFIXES = (".mid", ".midi")
 MAX_MEMBER_BYTES = 10_000_000  # of one file
@@ -87,7 +88,7 @@ def members(path: str, suffixes: tuple[str, ...] = MIDI_SUFFIXES) -> Members:
     except DataError:
         raise
     except Exception as error:  # what damage makes the libraries raise is of a dozen kinds
-        raise DataError(f"{path}: cannot be read: {error or type(error).__name__}") from error
+        raise DataError(f"{path}: cannot be read: {briefly(error)}") from error
     if not loaders:
         raise DataError(f"{path}: no file in it ends in {wanted}")
     return Members(loaders)
@@ -196,7 +197,7 @@ def _read_zip(archive: _Archive) -> None:
                 with file.open(info) as member:
                     data = member.read(MAX_MEMBER_BYTES + 1)
             except Exception as error:  # one damaged or encrypted member among good ones
-                archive.refuse(info.filename, f"cannot be read: {error or type(error).__name__}")
+                archive.refuse(info.filename, f"cannot be read: {briefly(error)}")
             else:
                 archive.add(info.filename, data)
 

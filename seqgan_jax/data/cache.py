@@ -17,7 +17,7 @@ from seqgan_jax.checked import DataError
 from seqgan_jax.data.codecs import codec_from_json
 from seqgan_jax.data.corpus import padded
 from seqgan_jax.data.dataset import Codec, Dataset
-from seqgan_jax.files import MAX_JSON_BYTES, check_npz, open_file, parse_json, read_file
+from seqgan_jax.files import MAX_JSON_BYTES, briefly, check_npz, open_file, parse_json, read_file
 from seqgan_jax.types import Sequences
 
 DATA_FILE, VOCABULARY_FILE = "data.npz", "vocabulary.json"
@@ -105,7 +105,8 @@ def read_cache(folder: str) -> tuple[str, Dataset]:
     # A damaged archive can fail in any way: whatever it raises, it is not the data.
     except Exception as error:
         raise DataError(
-            f"{data_path}: damaged ({error}); delete it and start again from the source files"
+            f"{data_path}: damaged ({briefly(error)}); delete it and start again from the "
+            "source files"
         ) from None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seqgan_jax.checked import DataError, nearest
+from seqgan_jax.checked import DataError, nearest, shown
 from seqgan_jax.data.dataset import Codec
 from seqgan_jax.data.ids import id_codec_from_json
 from seqgan_jax.data.text import text_codec_from_json
@@ -28,4 +28,4 @@ def codec_from_json(values: Any) -> Codec:
         from seqgan_jax.data.pitch_codec import pitch_codec_from_json
 
         return pitch_codec_from_json(values)
-    raise DataError(f"kind={kind!r}: no such codec; {nearest(str(kind), _KINDS)}")
+    raise DataError(f"kind={shown(kind)}: no such codec; {nearest(shown(kind), _KINDS)}")

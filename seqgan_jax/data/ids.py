@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from seqgan_jax.checked import DataError
+from seqgan_jax.checked import DataError, shown
 
 
 class IdCodec:
@@ -58,5 +58,5 @@ def id_codec_from_json(values: dict[str, Any]) -> IdCodec:
     """
     vocab_size = values.get("vocab_size")
     if type(vocab_size) is not int or vocab_size < 1:
-        raise DataError(f"vocab_size={vocab_size!r}: must be a number of at least 1")
+        raise DataError(f"vocab_size={shown(vocab_size)}: must be a number of at least 1")
     return IdCodec(vocab_size)

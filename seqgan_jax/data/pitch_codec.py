@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from seqgan_jax.checked import DataError
+from seqgan_jax.checked import DataError, shown
 
 LOWEST, HIGHEST = 21, 108  # MIDI numbers of a piano's keys, A0 to C8
 REST = 0  # the token of silence; token p - LOWEST + 1 stands for the MIDI number p
@@ -76,7 +76,7 @@ def pitch_codec_from_json(values: dict[str, Any]) -> PitchCodec:
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if seconds is None or not is_number or not _MIN_SECONDS <= seconds <= _MAX_SECONDS:
         raise DataError(
-            f"seconds_per_step={seconds!r}: must be a number of seconds from "
+            f"seconds_per_step={shown(seconds)}: must be a number of seconds from "
             f"{_MIN_SECONDS} to {_MAX_SECONDS:.0f}"
         )
     return PitchCodec(float(seconds))

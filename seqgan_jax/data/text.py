@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from seqgan_jax.checked import DataError
+from seqgan_jax.checked import DataError, shown
 from seqgan_jax.data.corpus import (
     Corpus,
     Kept,
@@ -103,7 +103,7 @@ def text_codec_from_json(values: dict[str, Any]) -> TextCodec:
     """
     tokens_per_line = values.get("tokens_per_line")
     if type(tokens_per_line) is not int or tokens_per_line < 0:
-        raise DataError(f"tokens_per_line={tokens_per_line!r}: must be a number of at least 0")
+        raise DataError(f"tokens_per_line={shown(tokens_per_line)}: must be a number of at least 0")
     return TextCodec(
         vocabulary_from_json(values.get("vocabulary")),
         tokeniser_from_json(values.get("tokeniser")),

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from seqgan_jax.checked import DataError
+from seqgan_jax.checked import DataError, shown
 from seqgan_jax.data.tokeniser import END_NAME, PAD_NAME, UNKNOWN_NAME
 
 _COMPARED = 5000  # words, the most frequent, that a misspelt one is compared with
@@ -102,11 +102,14 @@ def vocabulary_from_json(values: Any) -> Vocabulary:
         raise DataError("vocabulary: must have the field words, a list")
     words, has_end = values["words"], values.get("has_end")
     if not isinstance(has_end, bool):
-        raise DataError(f"vocabulary: has_end={has_end!r} must be true or false")
+        raise DataError(f"vocabulary: has_end={shown(has_end)} must be true or false")
     seen: set[str] = set()
     for number, word in enumerate(words):
-        if not isinstance(word, str) or not word or word in seen:
-            why = "stands there twice" if word in seen else "must be a string, not empty"
-            raise DataError(f"vocabulary: words[{number}]={word!r} {why}")
+        if not isinstance(word, str) or not word:
+            raise DataError(
+                f"vocabulary: words[{number}]={shown(word)} must be a string, not empty"
+            )
+        if word in seen:
+            raise DataError(f"vocabulary: words[{number}]={shown(word)} stands there twice")
         seen.add(word)
     return Vocabulary(tuple(words), has_end)

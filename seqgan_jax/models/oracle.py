@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqgan_jax.checked import DataError
-from seqgan_jax.files import check_npz, read_file
+from seqgan_jax.files import briefly, check_npz, read_file
 from seqgan_jax.models import generator
 from seqgan_jax.models.pickled import load_arrays
 from seqgan_jax.types import Array, LanguageModel, Params
@@ -119,12 +119,6 @@ def _checked(path: str, arrays: list[Any]) -> list[np.ndarray]:
     return result
 
 
-def _briefly(error: Exception) -> str:
-    """A damaged file's own words may stand in it, and be long."""
-    words = str(error) or type(error).__name__
-    return words if len(words) <= 200 else f"{words[:200]}..."
-
-
 def _kind(value: Any) -> str:
     return f"{value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
 
@@ -141,7 +135,7 @@ def _read_npz(path: str, raw: bytes) -> list[Any]:
                     return [archive[name] for name in names]
     # So can a damaged archive, zlib's errors and a bare .npy among the ways.
     except Exception as error:
-        raise DataError(f"{path}: no readable .npz of plain arrays ({_briefly(error)})") from error
+        raise DataError(f"{path}: no readable .npz of plain arrays ({briefly(error)})") from error
     listed = ", ".join(sorted(given)[: len(_NAMES) + 1])[:200]
     raise DataError(f"{path}: holds {listed}; an oracle has {', '.join(_NAMES)}")
 
@@ -151,4 +145,4 @@ def _unpickle(path: str, raw: bytes) -> list[Any]:
         return load_arrays(raw, MAX_BYTES)
     # A damaged pickle can fail in any way: whatever it raises, the file is not an oracle.
     except Exception as error:
-        raise DataError(f"{path}: no readable pickle of arrays ({_briefly(error)})") from error
+        raise DataError(f"{path}: no readable pickle of arrays ({briefly(error)})") from error

@@ -43,8 +43,8 @@ def entrants(hparams: HParams, methods: Sequence[str], num_seeds: int, out: str)
       out: the folder that holds those of the runs, `METHOD-SEED`.
 
     Raises:
-      ConfigError: no method, an unknown one or one named twice; S out of range; a folder holds one
-        of another config; or a method asks for what the other settings do not give.
+      ConfigError: no method, an unknown one or one named twice; S out of range; a folder holds a
+        run of another config; or a method asks for what the other settings do not give.
     """
     if not methods:
         raise ConfigError("--methods=: name at least one, with commas between them")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -32,6 +33,12 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
     """
 
     def parse(arguments: Sequence[str]) -> list[str]:
+        # A config is run as soon as its flag is read, and a pipe or a device has no end.
+        for word, following in itertools.pairwise([*arguments, ""]):
+            name, equals, value = word.partition("=")
+            path = (value if equals else following).partition(":")[0]
+            if name in ("--config", "-config") and os.path.exists(path) > os.path.isfile(path):
+                fail(f"--config={path}: is no regular file")
         try:
             rest = flags.FLAGS(arguments)
         # Besides flags.Error, a config flag raises KeyError or AttributeError for an unknown field,

@@ -93,10 +93,17 @@ def kept(folder: str) -> Dataset:
 
 
 def _files_of(path: str) -> list[str]:
-    """The file itself, or the readable MIDI files below a folder in the order of their names."""
+    """The file itself, or the readable MIDI files below a folder in the order of their names.
+
+    Raises:
+      DataError: folders are nested deeper than Python goes.
+    """
     if not os.path.isdir(path):
         return [path]
-    found = (os.path.join(top, name) for top, _, names in os.walk(path) for name in names)
+    try:
+        found = [os.path.join(top, name) for top, _, names in os.walk(path) for name in names]
+    except RecursionError:
+        raise DataError(f"{path}: its folders are nested too deep") from None
     return sorted(
         name
         for name in found
