@@ -88,7 +88,7 @@ def size_of(path):
 
 
 def between(samples, first, last):
-    """Samples of these rounds: mean memory, and seconds a round, of CPU and of the wall clock."""
+    """Of these rounds: mean memory, CPU seconds a round, and times traced, lowered or compiled."""
     found = [sample for sample in samples if first <= sample["round"] <= last]
     rounds = found[-1]["round"] - found[0]["round"]
     return {

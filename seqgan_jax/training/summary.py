@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -174,10 +175,23 @@ _BLEUS = (
 
 def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
     """Draws learning_curve.png: likelihoods, and BLEU of real data, against epochs and rounds."""
+    figure = _learning_curve(lines)
+    if figure is None:
+        return
+    picture = rendering.png(figure)
+    # A figure's parts refer to one another, 3 MB of them, and Python seldom looks for such circles
+    # among all the objects that JAX has made: they would pile up over many drawings.
+    del figure
+    gc.collect()
+    write_atomically(os.path.join(workdir, "learning_curve.png"), picture)
+
+
+def _learning_curve(lines: Sequence[Line]) -> matplotlib.figure.Figure | None:
+    """The figure; None where nothing has been evaluated."""
     pretrain, rounds = _evaluated(lines, G_PRETRAIN), _evaluated(lines, ADVERSARIAL)
     everything = pretrain + rounds
     if not everything:
-        return
+        return None
     epochs = max((line["epoch"] for line in lines if line["phase"] == G_PRETRAIN), default=0)
     place = [line["epoch"] for line in pretrain] + [epochs + line["round"] for line in rounds]
     apart = max(1, len(place) // 40)  # markers, or of many they hide the lines' styles
@@ -215,4 +229,4 @@ def plot_learning_curve(workdir: str, lines: Sequence[Line]) -> None:
         axes.grid(alpha=0.3)
     axes.set_xlabel("epochs of maximum likelihood, then adversarial rounds")
     figure.legend(loc="outside lower center", fontsize=8, ncols=3)
-    write_atomically(os.path.join(workdir, "learning_curve.png"), rendering.png(figure))
+    return figure
