@@ -202,9 +202,8 @@ def test_samples_are_drawn_and_reproducible(finished, environment, tmp_path):
     assert other.stdout != one.stdout
 
 
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
+BAD_FLAGS = {
+    "train.py": [
         (["--config=configs/oracle.py:smoke", "--config.model.hiden_dim=64"], "hidden_dim"),
         (["--config=configs/oracle.py:smoke", "--config.model.hidden_dim=0"],
          "config.model.hidden_dim=0: must be at least 1; the nearest right value is 1"),
@@ -219,33 +218,54 @@ def test_samples_are_drawn_and_reproducible(finished, environment, tmp_path):
         (["--config=configs"], "--config=configs: no such file"),
         ([], "--config is missing"),
     ],
-)  # fmt: skip
-def test_bad_flags_end_in_one_sentence(environment, tmp_path, flags, words):
-    if not any(flag.startswith("--work") for flag in flags):
-        flags = [*flags, f"--workdir={tmp_path / 'run'}"]
-    result = run(environment, "train.py", *flags)
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: ")
-    assert words in result.stderr
-    assert "Traceback" not in result.stderr
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--workdir={empty}"], "no run there"),
+    "sample.py": [
+        (["--workdir={out}"], "no run there"),
         (["--workdir={run}", "--num=0"], "--num=0"),
         (["--workdir={run}", "--temperature=0"], "--temperature=0"),
         (["--workdir={run}", "--top_p=1.5"], "--top_p=1.5"),
         (["--workdir={run}", "--top_k=0"], "--top_k=0"),
-        (["--workdir={run}", "--out={empty}/no/such/file"], "--out="),
+        (["--workdir={run}", "--out={out}/no/such/file"], "--out="),
     ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def refusals(finished, environment, tmp_path_factory):
+    """(program, flags) -> status, output and errors; and the folder that none may write to."""
+    out = tmp_path_factory.mktemp("refused") / "out"
+    commands = {}
+    for program, cases in BAD_FLAGS.items():
+        for flags, _ in cases:
+            given = [flag.format(out=out, run=finished[0]) for flag in flags]
+            if program == "train.py":
+                given.append(f"--workdir={out}")
+            commands[program, *flags] = [program, *given]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "programs.py"), str(ROOT)], env=environment,
+        input=json.dumps(list(commands.values())), capture_output=True, text=True, timeout=300,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(zip(commands, json.loads(done.stdout), strict=True)), out
+
+
+@pytest.mark.parametrize(
+    ("program", "flags", "words"),
+    [(program, *case) for program, cases in BAD_FLAGS.items() for case in cases],
 )
-def test_bad_sample_flags_end_in_one_sentence(finished, environment, tmp_path, flags, words):
-    flags = [flag.format(empty=tmp_path, run=finished[0]) for flag in flags]
-    result = run(environment, "sample.py", *flags)
-    assert result.returncode == 2
+def test_bad_flags_end_in_one_sentence(refusals, program, flags, words):
+    results, out = refusals
+    status, _, errors = results[program, *flags]
+    assert status == 2
+    assert errors.startswith("error: ")
+    assert words in errors
+    assert "Traceback" not in errors
+    assert not out.exists()
+
+
+def test_a_program_that_is_refused_exits_so(environment, tmp_path):
+    """The process itself, once."""
+    result = run(environment, "train.py", "--config=configs/orakel.py", f"--workdir={tmp_path}/run")
+    assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ")
-    assert words in result.stderr
-    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -224,6 +224,25 @@ def test_a_dimension_is_found_in_what_a_collective_takes_or_gives():
     assert not scattered.holds(32)
 
 
+@pytest.mark.parametrize(
+    ("groups", "size"),
+    [
+        ("{{0,1},{2,3,4}}", 3),
+        ("[4,2]<=[8]", 2),
+        ("mesh['data'=4,'model'=2] {'data'}", 4),
+        ("mesh['data'=4,'model'=2] {'data','model'}", 8),
+        ("mesh['data'=4,'model'=2] {'data':(2)2,'model'}", 4),  # of data the second factor of 2
+        ("mesh['data'=4,'model'=2] {}", 1),
+        ("{}", None),
+    ],
+)
+def test_sizes_of_groups_however_they_are_written(groups, size):
+    """As jax 0.10 and 0.12 write them."""
+    line = f"  ROOT s = f32[2,2] all-reduce(p), replica_groups={groups}, to_apply=add"
+    text = f"ENTRY main {{\n  p = f32[2,2] parameter(0)\n{line}\n}}\n"
+    assert [each.group_size for each in hlo.read(text).collectives] == [size]
+
+
 def test_what_starts_counts_once_and_what_ends_does_not():
     found = hlo.read(ASYNCHRONOUS)
     seen = [(each.kind, each.shapes[0].dims, each.group_size) for each in found.collectives]

@@ -139,7 +139,8 @@ def test_memory_of_the_search_falls_with_the_devices_that_share_its_rows(devices
 
 def test_a_device_holds_and_computes_what_one_alone_would_for_its_rows(devices):
     shared, alone = devices[name_of("search", "cnn", 8, BATCH)], devices[name_of("search", *SMALL)]
-    assert shared.temporary == alone.temporary
+    # But for what is laid at multiples of 64 bytes; a row takes a hundred times as much.
+    assert shared.temporary == pytest.approx(alone.temporary, rel=0.001)
     assert shared.program.flop == alone.program.flop
     assert shared.program.bytes_accessed == pytest.approx(alone.program.bytes_accessed, rel=0.01)
 

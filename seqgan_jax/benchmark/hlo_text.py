@@ -76,10 +76,17 @@ class Instruction(NamedTuple):
         listed = re.search(r"replica_groups=\{(\{[\d,]+\}(?:,\{[\d,]+\})*)\}", self.attributes)
         if listed:
             return max(group.count(",") + 1 for group in listed[1].split("},{"))
-        tiled = re.search(
-            r"replica_groups=\[\d+,(\d+)\]<=", self.attributes
-        )  # groups, size of each
-        return int(tiled[1]) if tiled else None
+        # Groups, and the size of each.
+        tiled = re.search(r"replica_groups=\[\d+,(\d+)\]<=", self.attributes)
+        if tiled:
+            return int(tiled[1])
+        # From jax 0.12 on: the mesh's axes that a group runs along; of one split, 'axis':(n)size.
+        named = re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", self.attributes)
+        if not named:
+            return None
+        sizes = {axis: int(size) for axis, size in re.findall(r"'(\w+)'=(\d+)", named[1])}
+        along = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", named[2])
+        return math.prod(int(part) if part else sizes[axis] for axis, part in along)
 
 
 Body = dict[str, Instruction]  # a computation's instructions by name, in order
