@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
 # A link that somebody has put in a file's place is not followed.
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-PARTIAL = ".partial"  # how the names of files end that a kill has left half written
+_PARTIAL = re.compile(r".+\.(\d+)\.partial")
 
 
 def write_atomically(path: str, contents: str | bytes | memoryview) -> None:
@@ -23,7 +24,7 @@ def write_atomically(path: str, contents: str | bytes | memoryview) -> None:
       OSError: it cannot be written; the old file stays, and no partial one does.
     """
     data = contents.encode() if isinstance(contents, str) else contents
-    partial = f"{path}.{os.getpid()}{PARTIAL}"
+    partial = f"{path}.{os.getpid()}.partial"
     with naming(path):
         try:
             with open(os.open(partial, _NEW, 0o666), "wb") as file:
@@ -36,6 +37,29 @@ def write_atomically(path: str, contents: str | bytes | memoryview) -> None:
                 os.remove(partial)
             raise
         sync_folder(os.path.dirname(path))
+
+
+def remove_partial(folder: str) -> None:
+    """Deletes the files that processes which are no more have left half written in a folder.
+
+    Raises:
+      OSError: as of the system.
+    """
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    for name in names:
+        found = _PARTIAL.fullmatch(name)
+        if found and not _lives(int(found[1])):
+            os.remove(os.path.join(folder, name))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
 
 
 def write_json(path: str, value: Any) -> None:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from seqgan_jax.atomic import write_atomically, write_json
+from seqgan_jax.atomic import remove_partial, write_atomically, write_json
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path, monkeypat
     write_json(str(path), {"a": 1})
     assert seen == [("old", '{\n  "a": 1\n}\n')]
     assert path.read_text() == '{\n  "a": 1\n}\n'
+
+
+def test_what_a_living_process_is_writing_stays(tmp_path):
+    (tmp_path / f"file.{os.getppid()}.partial").touch()
+    (tmp_path / "file.partial").touch()  # somebody's own
+    remove_partial(str(tmp_path))
+    remove_partial(str(tmp_path / "none"))
+    assert sorted(os.listdir(tmp_path)) == sorted(["file.partial", f"file.{os.getppid()}.partial"])

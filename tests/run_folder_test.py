@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import subprocess
 
 import pytest
 from tiny_run import TINY, StoppedError, metric_lines, run
@@ -59,7 +60,10 @@ def test_links_within_the_folder_may_stay(whole, tmp_path):
 def test_files_that_a_kill_has_left_half_written_go(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(StoppedError):
         run(TINY, tmp_path, stop_after=6, monkeypatch=patch)
-    (tmp_path / "metrics.jsonl.123.partial").write_text("half a li")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / f"metrics.jsonl.{gone.pid}.partial").write_text("half a li")
+    (tmp_path / f"metrics.jsonl.{os.getpid()}.partial").write_text("of one with the same number")
     run(TINY, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in whole.iterdir()}
     assert metric_lines(tmp_path) == metric_lines(whole)

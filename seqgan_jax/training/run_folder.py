@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from seqgan_jax.atomic import PARTIAL
+from seqgan_jax.atomic import remove_partial
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
@@ -181,9 +181,8 @@ def claim(folder: str, hparams: HParams) -> None:
             )
     workdir.claim(folder, hparams)
     own_method.keep(hparams.method, folder)
-    for path in paths:
-        if path.endswith(PARTIAL):
-            os.remove(path)
+    remove_partial(folder)
+    remove_partial(os.path.join(folder, outputs.MUSIC_FOLDER))
 
 
 def _is_within(path: str, folder: str) -> bool:
