@@ -30,12 +30,7 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
     """
 
     def parse(arguments: Sequence[str]) -> list[str]:
-        # A config is run as soon as its flag is read, and a pipe or a device has no end.
-        for word, following in itertools.pairwise([*arguments, ""]):
-            name, equals, value = word.partition("=")
-            path = (value if equals else following).partition(":")[0]
-            if name in ("--config", "-config") and os.path.exists(path) > os.path.isfile(path):
-                fail(f"--config={path}: is no regular file")
+        _check_config(arguments)
         try:
             rest = flags.FLAGS(arguments)
         # Besides flags.Error, a config flag raises KeyError or AttributeError for an unknown field,
@@ -82,6 +77,15 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
             _end_at_once(130)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _check_config(arguments: Sequence[str]) -> None:
+    """Ends the program where --config is a pipe or a device: it is run once its flag is read."""
+    for word, following in itertools.pairwise([*arguments, ""]):
+        name, equals, value = word.partition("=")
+        path = (value if equals else following).partition(":")[0]
+        if name in ("--config", "-config") and os.path.exists(path) > os.path.isfile(path):
+            fail(f"--config={path}: is no regular file")
 
 
 def _flag_error(arguments: Sequence[str], error: Exception) -> str:
