@@ -35,12 +35,7 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
     """
 
     def parse(arguments: Sequence[str]) -> list[str]:
-        # A config is run as soon as its flag is read, and a pipe or a device has no end.
-        for word, following in itertools.pairwise([*arguments, ""]):
-            name, equals, value = word.partition("=")
-            path = (value if equals else following).partition(":")[0]
-            if name in ("--config", "-config") and os.path.exists(path) > os.path.isfile(path):
-                fail(f"--config={path}: is no regular file")
+        _check_config(arguments)
         try:
             rest = flags.FLAGS(arguments)
         # Besides flags.Error, a config flag raises KeyError or AttributeError for an unknown field,
@@ -108,6 +103,15 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     """SIGTERM as SIGINT, where nothing is being trained that could be saved."""
     del frame
     raise Stopped(signum, "terminated; the same command resumes from the newest checkpoint, if any")
+
+
+def _check_config(arguments: Sequence[str]) -> None:
+    """Ends the program where --config is a pipe or a device: it is run once its flag is read."""
+    for word, following in itertools.pairwise([*arguments, ""]):
+        name, equals, value = word.partition("=")
+        path = (value if equals else following).partition(":")[0]
+        if name in ("--config", "-config") and os.path.exists(path) > os.path.isfile(path):
+            fail(f"--config={path}: is no regular file")
 
 
 def _flag_error(arguments: Sequence[str], error: Exception) -> str:
