@@ -88,9 +88,10 @@ def read(folder: str) -> Manifest:
         )
     try:
         content = parse_json(path, read_file(path, _MAX_BYTES))
-    except DataError as error:
+        signed = isinstance(content, dict) and content.pop("sha256", None) == _of_content(content)
+    except (DataError, ValueError, RecursionError) as error:
         raise DamagedError(f"{FILE} is damaged") from error
-    if not isinstance(content, dict) or content.pop("sha256", None) != _of_content(content):
+    if not signed:
         raise DamagedError(f"{FILE} is damaged")
     if content.get("format") != FORMAT:
         raise ConfigError(
