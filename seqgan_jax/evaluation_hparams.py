@@ -17,7 +17,7 @@ class EvaluationHParams(Checked):
 
     eval_every: int = field(5, at_least=1, at_most=10**6)
     eval_samples: int = field(10_000, at_least=2, at_most=MAX_SEQUENCES)
-    num_written: int = field(1_000, at_least=0, at_most=MAX_SEQUENCES)
+    num_written: int = field(1_000, at_least=0, at_most=10**6)
     checkpoint_seconds: float = field(60.0, at_least=0.0)
     keep_last: int = field(2, at_least=1, at_most=10**6)
     keep_best: int = field(1, at_least=0, at_most=10**6)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import zipfile
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
 
 from seqgan_jax.checked import DataError
 
-MAX_JSON_BYTES = 50_000_000  # a vocabulary of a million words is half of it
+# Python holds thirty times as much of a file of empty lists.
+_MAX_JSON_BYTES = 5_000_000  # of settings, of a summary, of an evaluation: a few KB
+_MAX_DIRECTORY_BYTES = 100_000  # of an archive of a dozen arrays; zipfile holds ten times as much
 
 
 def open_file(path: str) -> BinaryIO:
@@ -51,6 +55,32 @@ def read_file(path: str, most: int) -> bytes:
     return contents
 
 
+def read_lines(path: str, most: int) -> Iterator[tuple[int, bytes]]:
+    r"""The lines of a regular file, one after another.
+
+    Args:
+      path: the file.
+      most: bytes that a line may have.
+
+    Yields:
+      Its number, from 1, and the line with its `\n`, which the last may lack.
+
+    Raises:
+      DataError: the file cannot be read, or a line is longer; names it.
+    """
+    with open_file(path) as file:
+        for number in itertools.count(1):
+            try:
+                line = file.readline(most + 1)
+            except OSError as error:
+                raise DataError(f"{path}:{number}: cannot be read ({error})") from None
+            if len(line) > most:
+                raise DataError(f"{path}:{number}: damaged (longer than {most:,} bytes)")
+            if not line:
+                return
+            yield number, line
+
+
 def parse_json(path: str, contents: bytes) -> Any:
     """What a file holds in JSON, of UTF-8.
 
@@ -67,9 +97,25 @@ def read_json(path: str) -> Any:
     """A file of JSON.
 
     Raises:
-      DataError: it cannot be read, is damaged, or is larger than 50 MB.
+      DataError: it cannot be read, is damaged, or is larger than 5 MB.
     """
-    return parse_json(path, read_file(path, MAX_JSON_BYTES))
+    return parse_json(path, read_file(path, _MAX_JSON_BYTES))
+
+
+class _Modest:
+    """What zipfile asks of a file, which it reads the directory of an archive from in one go."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises DataError where it would be too much."""
+        most = _MAX_DIRECTORY_BYTES + 1
+        contents = self._file.read(most if size < 0 else min(size, most))
+        if len(contents) > _MAX_DIRECTORY_BYTES:
+            raise DataError(f"its directory has more than {_MAX_DIRECTORY_BYTES:,} bytes")
+        return contents
 
 
 def check_npz(file: BinaryIO, most: int) -> None:
@@ -80,10 +126,11 @@ def check_npz(file: BinaryIO, most: int) -> None:
       most: bytes of all arrays together.
 
     Raises:
-      DataError: they hold more, or are packed so that reading a part may give any amount.
+      DataError: they hold more, are too many, or are packed so that reading a part may give any
+        amount.
       zipfile.BadZipFile: it is no archive; and what else zipfile may raise of damage.
     """
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast(BinaryIO, _Modest(file))) as archive:
         members = archive.infolist()
     if sum(member.file_size for member in members) > most:
         raise DataError(f"its arrays have more than {most:,} bytes")
@@ -94,7 +141,7 @@ def check_npz(file: BinaryIO, most: int) -> None:
 
 def is_finite(value: Any) -> bool:
     """Whether a value of JSON is a number that a float holds."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max
 

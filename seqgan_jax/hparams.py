@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from seqgan_jax import capacity
 from seqgan_jax.checked import Checked, ConfigError, field, nearest, shown
 from seqgan_jax.data_hparams import (
-    MAX_SEQUENCES,
     MAX_WIDTH,
     DataHParams,
     DataSizes,
@@ -19,8 +19,7 @@ from seqgan_jax.data_hparams import (
     check_memory,
 )
 from seqgan_jax.evaluation_hparams import EvaluationHParams
-
-_MAX_CALLS = 2 * 10**6  # of a run; a list is made of them
+from seqgan_jax.schedule_hparams import ScheduleHParams as ScheduleHParams  # known from here
 
 Filters = tuple[tuple[int, int], ...]  # (width, number of filters) of the text CNN
 
@@ -41,6 +40,8 @@ METHODS = (
     *("mle", "scheduled_sampling", "pg_bleu", "seqgan", "reinforce", "gumbel_softmax"),
     *("wgan", "wgan_gp", "maligan", "rankgan", "constant_reward", "random_reward"),
 )
+# Those of them that complete every prefix.
+_SEARCHING = ("pg_bleu", "seqgan", "rankgan", "constant_reward", "random_reward")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,33 +134,6 @@ class TrainingHParams(Checked):
 
 
 @dataclasses.dataclass(frozen=True)
-class ScheduleHParams(Checked):
-    """How long each phase is, in the paper's terms."""
-
-    batch_size: int = field(64, at_least=1, at_most=MAX_SEQUENCES)
-    g_pretrain_epochs: int = field(120, at_least=0, at_most=10**6)
-    g_patience: int = field(0, at_least=0, at_most=10**6)
-    d_pretrain_steps: int = field(50, at_least=0, at_most=10**6)
-    rounds: int = field(200, at_least=0, at_most=10**6)
-    g_steps: int = field(1, at_least=1, at_most=10**4)
-    d_steps: int = field(5, at_least=0, at_most=10**4)
-    d_epochs: int = field(3, at_least=1, at_most=10**4)
-    d_samples: int = field(10_000, at_least=1, at_most=MAX_SEQUENCES)
-    d_batch_size: int = field(64, at_least=2, at_most=2 * MAX_SEQUENCES)
-
-    def __post_init__(self) -> None:
-        """Checks the calls of all phases, too, of which a run makes a list."""
-        super().__post_init__()
-        calls = self.g_pretrain_epochs + self.d_pretrain_steps + self.rounds * (1 + self.d_steps)
-        if calls > _MAX_CALLS:
-            raise ConfigError(
-                f"rounds={self.rounds}: with g_pretrain_epochs={self.g_pretrain_epochs}, "
-                f"d_pretrain_steps={self.d_pretrain_steps} and d_steps={self.d_steps} a run makes "
-                f"{calls:,} calls; must be at most {_MAX_CALLS:,}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
 class MeshHParams(Checked):
     """How many devices share the work; no figure depends on it, but for rounding."""
 
@@ -181,7 +155,7 @@ class HParams(Checked):
     model: ModelHParams = ModelHParams()
     discriminator: DiscriminatorHParams = DiscriminatorHParams()
     training: TrainingHParams = TrainingHParams()
-    schedule: ScheduleHParams = ScheduleHParams()
+    schedule: ScheduleHParams = dataclasses.field(default_factory=ScheduleHParams)
     evaluation: EvaluationHParams = dataclasses.field(default_factory=EvaluationHParams)
 
     def __post_init__(self) -> None:
@@ -256,13 +230,13 @@ def check_sizes(hparams: HParams, sizes: DataSizes) -> None:
             f"not fit sequences of data.length={sizes.length}; the widest that fits is "
             f"{sizes.length}"
         )
-    dims = {
-        "model": (hparams.model.embed_dim, hparams.model.hidden_dim),
-        "discriminator": (settings.embed_dim, settings.hidden_dim),
-    }
+    dims = {"model": (hparams.model.embed_dim, hparams.model.hidden_dim)}
+    if settings.kind != "text_cnn":
+        dims["discriminator"] = (settings.embed_dim, settings.hidden_dim)
     if isinstance(hparams.data, OracleDataHParams):
         dims["data.oracle"] = (hparams.data.oracle_embed_dim, hparams.data.oracle_hidden_dim)
     check_memory(sizes, dims)
+    _check_capacity(hparams, sizes)
     bounds = [
         ("schedule.batch_size", schedule.batch_size, sizes.num_train, "data.num_train"),
         ("schedule.d_samples", schedule.d_samples, sizes.num_train, "data.num_train"),
@@ -286,3 +260,24 @@ def check_sizes(hparams: HParams, sizes: DataSizes) -> None:
             f"tokens, ln(data.vocab_size) = {uniform:.2f}, so no sequence would earn more than "
             "another; give less"
         )
+
+
+def _check_capacity(hparams: HParams, sizes: DataSizes) -> None:
+    model, judge, training = hparams.model, hparams.discriminator, hparams.training
+    # 0 is all that there are, which are not known here.
+    devices = max(hparams.mesh.data, 1) * hparams.mesh.model
+    parameters = capacity.recurrent_parameters(sizes.vocab_size, model.embed_dim, model.hidden_dim)
+    if judge.kind == "text_cnn":
+        capacity.check_filters(sizes.vocab_size, judge.embed_dim, judge.filters)
+        parameters += capacity.cnn_parameters(sizes.vocab_size, judge.embed_dim, judge.filters)
+    else:
+        parameters += capacity.recurrent_parameters(
+            sizes.vocab_size, judge.embed_dim, judge.hidden_dim
+        )
+    capacity.check_seeds(hparams.num_seeds, parameters, devices)
+    if hparams.method in _SEARCHING:
+        capacity.check_search(
+            sizes.length, model.hidden_dim, hparams.schedule.batch_size, devices,
+            training.num_rollouts, training.rollout_chunk,
+        )  # fmt: skip
+    capacity.check_written(hparams.evaluation.num_written, sizes.length)

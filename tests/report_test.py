@@ -493,7 +493,7 @@ def test_no_run_and_two_of_one_name(tmp_path):
         ("metrics.jsonl", b"\xff\n", r"metrics\.jsonl:1: damaged"),
         ("summary.json", "{}", r"summary\.json: damaged \(total_seconds=None"),
         ("summary.json", "{", r"summary\.json: damaged"),
-        ("samples.txt", b"\xff", r"samples\.txt: damaged"),
+        ("samples.txt", b"\xff", r"samples\.txt:1: damaged"),
         ("evaluation.json", "[]", r"evaluation\.json: damaged \(must be an object"),
         (
             "evaluation.json",

@@ -150,10 +150,10 @@ def scaled(hparams: HParams, sizes: dict[str, int], mesh: tuple[int, int]) -> HP
     Raises:
       ConfigError: the sizes contradict the other settings.
     """
-    changed = resized(hparams, **sizes)
+    # The mesh first: what is refused of one device may fit several.
+    changed = resized(dataclasses.replace(hparams, mesh=MeshHParams(*mesh)), **sizes)
     return dataclasses.replace(
         changed,
-        mesh=MeshHParams(*mesh),
         model=dataclasses.replace(changed.model, embed_dim=sizes["H"]),
         schedule=dataclasses.replace(changed.schedule, d_batch_size=sizes["B"]),
     )

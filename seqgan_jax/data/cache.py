@@ -17,12 +17,16 @@ from seqgan_jax.checked import DataError
 from seqgan_jax.data.codecs import codec_from_json
 from seqgan_jax.data.corpus import padded
 from seqgan_jax.data.dataset import Codec, Dataset
-from seqgan_jax.files import MAX_JSON_BYTES, briefly, check_npz, open_file, parse_json, read_file
+from seqgan_jax.files import briefly, check_npz, open_file, parse_json, read_file
 from seqgan_jax.types import Sequences
 
 DATA_FILE, VOCABULARY_FILE = "data.npz", "vocabulary.json"
 _FORMAT = 2  # of the files and of how text becomes ids; another number makes old caches void
 _BLOCK = 1 << 20
+_MAX_VOCABULARY_BYTES = 30_000_000  # two million words
+# A list, or an object, takes up to 240 bytes of memory; a vocabulary has few, and some in words.
+_MAX_BRACKETS = 1_000_000
+_MAX_NOTES_BYTES = 1_000_000
 
 
 def content_key(sides: list[list[str]], settings: Any) -> str:
@@ -90,7 +94,9 @@ def read_cache(folder: str) -> tuple[str, Dataset]:
     """
     vocabulary_path = os.path.join(folder, VOCABULARY_FILE)
     data_path = os.path.join(folder, DATA_FILE)
-    raw = read_file(vocabulary_path, MAX_JSON_BYTES)
+    raw = read_file(vocabulary_path, _MAX_VOCABULARY_BYTES)
+    if raw.count(b"[") + raw.count(b"{") > _MAX_BRACKETS:
+        raise DataError(f"{vocabulary_path}: damaged (more than {_MAX_BRACKETS:,} brackets)")
     values = parse_json(vocabulary_path, raw)
     try:
         codec = codec_from_json(values)
@@ -116,9 +122,12 @@ def _unpacked(
     """Checks all that was read before anything is made of it."""
     if _text(arrays["codec"]) != codec_digest:
         raise DataError(f"it belongs to another {VOCABULARY_FILE}")
+    if arrays["notes"].size > _MAX_NOTES_BYTES:
+        raise DataError(f"notes of more than {_MAX_NOTES_BYTES:,} bytes")
     length, notes = arrays["length"], json.loads(_text(arrays["notes"]))
-    if length.shape != () or length.dtype.kind != "i" or length < 1:
-        raise DataError("length must be a number of at least 1")
+    longest = max(arrays[f"{name}_lengths"].max(initial=0) for name in ("train", "test"))
+    if length.shape != () or length.dtype.kind != "i" or length < 1 or length != longest:
+        raise DataError(f"length must be that of the longest sequence, {longest}")
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise DataError("notes must be sentences")
     train, test = (
@@ -154,6 +163,13 @@ def _smallest(numbers: np.ndarray) -> np.ndarray:
 
 def _write_cache(folder: str, key: str, dataset: Dataset) -> None:
     vocabulary = json.dumps(dataset.codec.to_json(), ensure_ascii=False).encode()
+    brackets = vocabulary.count(b"[") + vocabulary.count(b"{")
+    if len(vocabulary) > _MAX_VOCABULARY_BYTES or brackets > _MAX_BRACKETS:
+        raise DataError(
+            f"a vocabulary of {dataset.codec.vocab_size:,} tokens makes {len(vocabulary):,} bytes, "
+            f"with {brackets:,} brackets: must be at most {_MAX_VOCABULARY_BYTES:,} and "
+            f"{_MAX_BRACKETS:,}; give a smaller data.max_size"
+        )
     archive = io.BytesIO()
     arrays: dict[str, Any] = {
         "key": _bytes(key),

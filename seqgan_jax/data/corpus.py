@@ -15,16 +15,35 @@ from seqgan_jax.data.tokeniser import Tokeniser
 from seqgan_jax.types import Sequences
 
 # Rows are as long as the longest sequence: one long line among many short ones would fill memory.
-_MAX_POSITIONS = 100_000_000
+_MAX_POSITIONS = 50_000_000
 _MAX_PADDING = 32  # positions a token, of more positions than that
+# Different tokens of a text are all counted before the most frequent are taken, at some 200 bytes
+# of memory each and up to 4 a character.
+_MAX_TYPES, _MAX_CHARACTERS = 3_000_000, 50_000_000
 
 
 class Numbering(dict[str, int]):
-    """Token -> number, in the order of their first coming; asking for a new one numbers it."""
+    """Token -> number, in the order of their first coming; asking for a new one numbers it.
+
+    Of at most 3,000,000 tokens, of 50,000,000 characters together.
+    """
+
+    characters: int = 0  # of all tokens
 
     def __missing__(self, token: str) -> int:
-        """The next free number, which the token has from now on."""
+        """The next free number, which the token has from now on.
+
+        Raises:
+          DataError: there are too many already.
+        """
         self[token] = number = len(self)
+        self.characters += len(token)
+        if number >= _MAX_TYPES or self.characters > _MAX_CHARACTERS:
+            raise DataError(
+                f"over {_MAX_TYPES:,} different tokens, or over {_MAX_CHARACTERS:,} characters in "
+                "them, up to this line; give fewer lines, data.lowercase=True, or "
+                "data.level=character"
+            )
         return number
 
 
@@ -90,7 +109,7 @@ def read_corpus(
       The lines that are kept, in the order of the file.
 
     Raises:
-      DataError: see `read_blocks` and `Tokeniser.split`; or no line is kept, and why.
+      DataError: see `read_blocks`, `Tokeniser.split`, `Numbering`; or no line is kept, and why.
     """
     split, number_of = tokeniser.split, numbering.__getitem__
     ids, lengths = array("i"), array("q")
@@ -100,28 +119,28 @@ def read_corpus(
         for place, line in enumerate(lines, first):
             try:
                 tokens = split(line)
+                length = len(tokens)
+                if not length:
+                    blank += 1
+                    continue
+                if length < shortest:
+                    shortest = length
+                longest = max(longest, length)
+                if length < kept.min_length:
+                    short += 1
+                    longest_short = max(longest_short, length)
+                    continue
+                if length > kept.max_length:
+                    long += 1
+                    shortest_long = min(shortest_long, length)
+                    if not kept.cut:
+                        continue
+                    length = kept.max_length + kept.spare
+                    del tokens[length:]
+                ids.extend(map(number_of, tokens))
+                lengths.append(length)
             except DataError as error:
                 raise DataError(f"{path}:{place}: {error}") from None
-            length = len(tokens)
-            if not length:
-                blank += 1
-                continue
-            if length < shortest:
-                shortest = length
-            longest = max(longest, length)
-            if length < kept.min_length:
-                short += 1
-                longest_short = max(longest_short, length)
-                continue
-            if length > kept.max_length:
-                long += 1
-                shortest_long = min(shortest_long, length)
-                if not kept.cut:
-                    continue
-                length = kept.max_length + kept.spare
-                del tokens[length:]
-            ids.extend(map(number_of, tokens))
-            lengths.append(length)
     corpus = Corpus(
         np.frombuffer(ids, np.int32) if ids else np.zeros(0, np.int32),
         np.frombuffer(lengths, np.int64) if lengths else np.zeros(0, np.int64),
@@ -217,7 +236,7 @@ def padded(ids: np.ndarray, lengths: np.ndarray, length: int, pad: int) -> Seque
       Tokens `[B, T]` int32 and mask `[B, T]` bool.
 
     Raises:
-      DataError: nearly all of a hundred million positions or more would be padding.
+      DataError: nearly all of fifty million positions or more would be padding.
     """
     positions = len(lengths) * length
     if positions > max(_MAX_POSITIONS, _MAX_PADDING * len(ids)):

@@ -88,7 +88,8 @@ def build_vocabulary(
       The vocabulary; it may be empty but for the special tokens.
     """
     frequent = [word for word, count in counts.items() if count >= max(min_count, 1)]
-    frequent.sort(key=lambda word: (-counts[word], word))
+    frequent.sort()
+    frequent.sort(key=counts.__getitem__, reverse=True)  # leaves those of one count as they are
     return Vocabulary(tuple(frequent[: max_size - len(Vocabulary((), has_end))]), has_end)
 
 

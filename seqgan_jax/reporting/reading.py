@@ -14,7 +14,7 @@ from seqgan_jax.data.cache import DATA_FILE, VOCABULARY_FILE, read_cache
 from seqgan_jax.data.dataset import Codec
 from seqgan_jax.data.ids import IdCodec
 from seqgan_jax.data_hparams import OracleDataHParams
-from seqgan_jax.files import is_finite, read_file, read_json
+from seqgan_jax.files import is_finite, read_file, read_json, read_lines
 from seqgan_jax.hparams import HParams
 from seqgan_jax.models.generator import parameter_count
 from seqgan_jax.training import experiment, outputs
@@ -29,7 +29,9 @@ from seqgan_jax.types import Sequences
 EVALUATION_FILE, SUMMARY_FILE, ROLL_FILE = "evaluation.json", "summary.json", "piano_roll.png"
 EVALUATION_VERSION = 1
 SOURCES = ("test", "train", "pretrained", "generator", "file")  # of rows, in their order
-_MAX_SAMPLES_BYTES, _MAX_PICTURE_BYTES = 200_000_000, 10_000_000
+_MAX_PICTURE_BYTES = 10_000_000
+# Of samples.txt the first are read, as many as stay within both.
+_MAX_SAMPLES, _MAX_SAMPLES_BYTES = 10_000, 20_000_000
 
 Line = dict[str, Any]
 Metrics = dict[str, float]
@@ -81,7 +83,7 @@ class Run(NamedTuple):
     data_key: str  # equal where the data are
     codec: Codec | None  # None, like `test`, where the folder does not keep the data
     test: Sequences | None
-    samples: list[str] | None  # a line each; None where there is no samples.txt yet
+    samples: list[str] | None  # the first 10,000, a line each; None: no samples.txt yet
     piano_rolls: bytes | None
     parameters: int | None  # of the generator
 
@@ -241,18 +243,22 @@ def _samples(folder: str, codec: Codec | None) -> list[str] | None:
     path = os.path.join(folder, SAMPLES_FILE)
     if not os.path.exists(path):
         return None
-    try:
-        text = read_file(path, _MAX_SAMPLES_BYTES).decode("utf-8")
-    except ValueError as error:
-        raise DataError(f"{path}: damaged ({error})") from error
-    lines = text.removesuffix("\n").split("\n") if text else []
-    for number, line in enumerate(lines, 1):
+    samples: list[str] = []
+    left = _MAX_SAMPLES_BYTES
+    for number, raw in read_lines(path, _MAX_SAMPLES_BYTES):
+        left -= len(raw)
+        if number > _MAX_SAMPLES or left < 0:
+            break
         try:
+            line = raw.decode("utf-8").removesuffix("\n")
             if codec is not None:
                 codec.encode(line)
         except DataError as error:
             raise DataError(f"{path}:{number}: {error}") from None
-    return lines
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: damaged ({error})") from None
+        samples.append(line)
+    return samples
 
 
 def _bytes(path: str) -> bytes | None:

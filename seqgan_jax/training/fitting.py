@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from seqgan_jax.capacity import most_written
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.data_hparams import DataSizes
 from seqgan_jax.hparams import HParams, check_sizes
@@ -44,6 +45,13 @@ def fitted(hparams: HParams, sizes: DataSizes) -> tuple[HParams, list[str]]:
                 f"length {sizes.length}"
             )
         settings = dataclasses.replace(settings, filters=filters)
+    evaluation, most = hparams.evaluation, most_written(sizes.length)
+    if evaluation.num_written > most:
+        lowered.append(
+            f"evaluation.num_written lowered from {evaluation.num_written} to {most}, all that are "
+            "drawn at once"
+        )
+        evaluation = dataclasses.replace(evaluation, num_written=most)
     training, uniform = hparams.training, math.log(sizes.vocab_size)
     if training.reward == "likelihood_ratio" and training.reward_min_nll >= uniform:
         # As for captions, of which the limit is 0.6 times what real sequences have; less is known.
@@ -55,7 +63,11 @@ def fitted(hparams: HParams, sizes: DataSizes) -> tuple[HParams, list[str]]:
         training = dataclasses.replace(training, reward_min_nll=limit)
     schedule = dataclasses.replace(schedule, **limits)
     result = dataclasses.replace(
-        hparams, discriminator=settings, schedule=schedule, training=training
+        hparams,
+        discriminator=settings,
+        schedule=schedule,
+        evaluation=evaluation,
+        training=training,
     )
     check_sizes(result, sizes)
     return result, lowered

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqgan_jax.capacity import most_written
 from seqgan_jax.checked import ConfigError, DataError
 from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.sampling import sample
@@ -16,8 +17,6 @@ from seqgan_jax.training import checkpoint, experiment, workdir
 from seqgan_jax.training.early_stopping import initial_state
 from seqgan_jax.training.standard_output import say
 from seqgan_jax.types import Sequences
-
-_MOST_POSITIONS = 20_000_000  # of sequences drawn in one call, which are held at once
 
 
 class Trained(NamedTuple):
@@ -108,7 +107,7 @@ def draw(
     """
     outline = run.outline
     length = outline.sizes.length
-    most = max(1, _MOST_POSITIONS // length)
+    most = most_written(length)
     if not 1 <= number <= most:
         raise ConfigError(f"--num={number}: must be in 1..{most}; for more, draw with other --seed")
     given = None

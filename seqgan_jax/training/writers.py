@@ -16,11 +16,14 @@ from tensorboardX.proto import event_pb2, summary_pb2
 
 from seqgan_jax.atomic import naming, write_atomically
 from seqgan_jax.checked import ConfigError, DataError
-from seqgan_jax.files import is_finite, open_file, parse_json, read_file
+from seqgan_jax.files import is_finite, open_file, parse_json, read_lines
 
 FILE_NAME = "metrics.jsonl"
 _GIVE_BACK = "give it back as it was, or begin anew in another --workdir"
-_MAX_BYTES = 400_000_000  # a million lines
+_MAX_LINE_BYTES, _MAX_NAMES = 100_000, 10_000  # of a line, and different ones in all
+# Values of all lines, of which 450,000 of a long run have so many: a line itself takes as much
+# memory as a few values, each some 60 bytes.
+_MAX_VALUES, _VALUES_A_LINE = 14_000_000, 5
 
 
 class MetricsWriter:
@@ -171,12 +174,21 @@ def read_metrics(workdir: str) -> list[dict[str, Any]]:
     """
     path = os.path.join(workdir, FILE_NAME)
     lines: list[dict[str, Any]] = []
-    *whole, _ = read_file(path, _MAX_BYTES).split(b"\n")
-    for number, raw in enumerate(whole, 1):
+    names: dict[str, str] = {}  # each is held once, not once a line
+    left = _MAX_VALUES
+    for number, raw in read_lines(path, _MAX_LINE_BYTES):
+        if not raw.endswith(b"\n"):
+            break
         line = parse_json(f"{path}:{number}", raw)
         if not isinstance(line, dict) or not isinstance(line.get("phase"), str):
             raise DataError(f"{path}:{number}: damaged (a line must be an object with a phase)")
         if bad := [key for key, value in line.items() if key != "phase" and not is_finite(value)]:
             raise DataError(f"{path}:{number}: damaged ({bad[0][:40]!r} must be a finite number)")
-        lines.append(line)
+        left -= len(line) + _VALUES_A_LINE
+        if left < 0:
+            raise DataError(f"{path}:{number}: too large (over {_MAX_VALUES:,} values so far)")
+        line["phase"] = names.setdefault(line["phase"], line["phase"])
+        lines.append({names.setdefault(name, name): value for name, value in line.items()})
+        if len(names) > _MAX_NAMES:
+            raise DataError(f"{path}:{number}: damaged (more than {_MAX_NAMES:,} different names)")
     return lines
