@@ -5,6 +5,12 @@ The paper's Table 1; `--methods` names others. The seeds of a method are trained
 one computation. The same command again resumes.
 """
 
+import signal
+
+if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    # While modules are imported, Python's own handler may be swallowed, or break them off in C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from absl import flags
 
 from seqgan_jax.reporting import compare

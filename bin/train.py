@@ -4,6 +4,12 @@ Any field of the config is a flag: `--config.model.hidden_dim=64`. The same comm
 On several hosts it is started on each; docs/scaling.md tells how.
 """
 
+import signal
+
+if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    # While modules are imported, Python's own handler may be swallowed, or break them off in C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from absl import flags
 
 from seqgan_jax.training import command_line
@@ -18,7 +24,7 @@ WORKDIR = flags.DEFINE_string(
 
 def main() -> None:
     hparams = command_line.read_config()
-    workdir = WORKDIR.value or command_line.default_workdir()
+    workdir = command_line.default_workdir() if WORKDIR.value is None else WORKDIR.value
     Trainer(hparams, workdir, command_line.console()).run()
 
 

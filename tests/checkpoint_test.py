@@ -280,6 +280,9 @@ def test_metrics_that_have_changed_are_not_gone_on_with(uninterrupted, tmp_path)
     changed = (folder / "metrics.jsonl").read_bytes()
     with pytest.raises(ConfigError, match=r"metrics.jsonl: its first 8 lines are not as they"):
         run(hparams, folder)
+    shutil.copy(whole / "summary.json", folder)  # nor is it said to be finished
+    with pytest.raises(ConfigError, match=r"metrics.jsonl: its first 8 lines are not as they"):
+        run(hparams, folder)
     assert (folder / "metrics.jsonl").read_bytes() == changed
 
 
@@ -373,7 +376,7 @@ def test_what_is_kept_and_when_may_be_changed(uninterrupted, tmp_path):
     hparams, whole = uninterrupted
     folder = shutil.copytree(whole, tmp_path / "run")
     other = dataclasses.replace(
-        hparams.evaluation, keep_last=1, keep_best=0, checkpoint_seconds=9.0, best_metric="nll_test"
+        hparams.evaluation, keep_last=1, keep_best=0, checkpoint_seconds=9.0
     )
     assert "finished" in run(dataclasses.replace(hparams, evaluation=other), folder)
 

@@ -60,7 +60,7 @@ def test_a_second_signal_ends_it_at_once_where_nobody_reads_any_more():
     process.stdout.close()
     for _ in range(2):
         process.send_signal(signal.SIGTERM)
-        time.sleep(1.0)
+        time.sleep(1.5)
     assert process.wait(timeout=60) == 143
     os.close(told)
     os.close(tells)

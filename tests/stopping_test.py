@@ -58,6 +58,9 @@ def test_a_second_signal_ends_it_at_once(signum):
     begun = time.monotonic()
     process.send_signal(signum)
     assert "once more ends it at once" in process.stderr.readline()
+    process.send_signal(signum)  # the same one, sent to the process's group too
+    time.sleep(1.5)
+    assert process.poll() is None
     process.send_signal(signum)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (128 + signum, "")

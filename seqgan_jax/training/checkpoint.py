@@ -166,8 +166,8 @@ class Checkpoints(CheckpointFolder):
                 )
         if noted.run != self._run:
             raise ConfigError(
-                f"{self.path(calls)}: is of another run, of another seed or config; give back the "
-                "one that belongs here, or begin anew in another --workdir"
+                f"{self.path(calls)}: is of another run, of another seed or config; remove it, "
+                "give back the one that belongs here, or begin anew in another --workdir"
             )
 
     def close(self) -> None:

@@ -61,12 +61,13 @@ class CheckpointFolder:
         Raises:
           ConfigError: there are some and none is whole, or one is of another format.
         """
-        found = []
+        found: list[str] = []
         for calls in reversed(self.steps()):
             damage = self.damage(calls)
             if damage is None:
+                for each in found:
+                    tell(f"warning: {each}; going back to the checkpoint before it")
                 return calls
-            tell(f"warning: {damage}; going back to the checkpoint before it")
             found.append(damage)
         if found:
             raise ConfigError(none_is_whole(found))

@@ -52,6 +52,8 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
         # Orbax warns of settings that are meant, and shows at length what it then raises.
         logging.set_verbosity(logging.FATAL)
         signal.signal(signal.SIGTERM, _terminate)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as bin/train.py left it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         use_compilation_cache()
         try:
             if "coordinator_address" in flags.FLAGS:
@@ -82,8 +84,8 @@ def _is_explained(error: Exception) -> bool:
     if isinstance(error, OSError):
         name = error.filename or "a file, or standard output"
         fail(
-            f"{name}: {error.strerror or error}; what was saved before is whole: the same command "
-            "goes on from there, once there is room, or leave to write",
+            f"{name}: {error.strerror or error}; what was saved before is whole, and the same "
+            "command may be given again once this is mended",
             status=1,
         )
     if not hosts.joined():

@@ -95,6 +95,7 @@ class Trainer:
         complete = all(run.is_complete() for run in self._runs)
         if self._calls == len(self._plan) and hosts.all_say(complete):
             for run in self._runs:
+                run.check_lines()
                 self._console.print(f"{run.folder}: this run is finished; nothing to do")
                 self._console.print(summary.table(writers.read_metrics(run.folder)))
             return

@@ -151,6 +151,15 @@ class RunFolder:
         outputs.write_samples(os.path.join(self.folder, SAMPLES_FILE), few, evaluator.codec)
         summary.write_summary(self.folder, writers.read_metrics(self.folder))
 
+    def check_lines(self) -> None:
+        """Checks the lines of metrics that belong to what is done.
+
+        Raises:
+          ConfigError: they are not all there, or no longer as they were.
+        """
+        if hosts.is_first():
+            writers.first_lines(self.folder, self.progress.lines, self.progress.digest)
+
     def has_begun(self) -> bool:
         """Whether lines of metrics have been written."""
         path = os.path.join(self.folder, writers.FILE_NAME)

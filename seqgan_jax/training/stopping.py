@@ -14,6 +14,9 @@ from seqgan_jax.training.standard_output import say
 
 # Schedulers kill half a minute after SIGTERM, or later.
 _GRACE_SECONDS = 25.0
+# A second signal within this time is the same one: `timeout`, for one, sends it to the process and
+# then to its group.
+_ONE_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -83,7 +86,10 @@ class Stop:
             f"{name}: ends once this step is done and saved, in {_GRACE_SECONDS:.0f} seconds at "
             "most; once more ends it at once"
         )
+        begun = time.monotonic()
         again = self._next(_GRACE_SECONDS)
+        while again and time.monotonic() - begun < _ONE_SECONDS:
+            again = self._next(_GRACE_SECONDS)
         if again is None:
             return
         why = "again" if again else f"the step takes longer than {_GRACE_SECONDS:.0f} seconds"

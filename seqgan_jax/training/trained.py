@@ -44,9 +44,13 @@ def read(folder: str, pretrained: bool = False, *, best: bool = False) -> Traine
     name = checkpoint.PRETRAINED_FOLDER if pretrained else checkpoint.FOLDER
     path = os.path.join(folder, name)
     checkpoints = checkpoint.Checkpoints(path, workdir.identity(hparams))
+    if pretrained and best:
+        raise ConfigError("--best, --pretrained: two checkpoints; give one of the two")
     calls = checkpoints.newest(say)
     if calls is None:
-        raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
+        there = os.path.isdir(os.path.join(folder, checkpoint.PRETRAINED_FOLDER))
+        hint = "; the one after maximum likelihood is there (--pretrained)" if there else ""
+        raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first{hint}")
     if best:
         if hparams.evaluation.keep_best == 0:
             raise ConfigError(f"{folder}: no best checkpoint is kept; evaluation.keep_best is 0")

@@ -58,7 +58,7 @@ def _of_figures(hparams: HParams) -> dict[str, Any]:
     """The settings that figures depend on: not the devices, nor what is saved when."""
     fields = to_dict(hparams)
     del fields["mesh"]
-    for name in ("checkpoint_seconds", "keep_last", "keep_best", "best_metric"):
+    for name in ("checkpoint_seconds", "keep_last", "keep_best"):
         del fields["evaluation"][name]
     return fields
 

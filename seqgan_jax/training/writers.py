@@ -43,13 +43,8 @@ class MetricsWriter:
     def __init__(self, workdir: str, lines_kept: int, digest: str, step: int) -> None:
         self._path = os.path.join(workdir, FILE_NAME)
         self.lines = lines_kept
-        kept = _first_lines(self._path, lines_kept)
+        kept = first_lines(workdir, lines_kept, digest)
         self._digest = hashlib.sha256(kept)
-        if lines_kept and self.digest != digest:
-            raise ConfigError(
-                f"{self._path}: its first {lines_kept} lines are not as they were when the "
-                f"checkpoint was written; {_GIVE_BACK}"
-            )
         write_atomically(self._path, kept)
         self._file = open(self._path, "ab")  # noqa: SIM115  # closed by close()
         # TensorBoard drops events from this step on; the line at `step` itself is kept.
@@ -90,8 +85,18 @@ class MetricsWriter:
         self._events.close()
 
 
-def _first_lines(path: str, number: int) -> bytes:
-    """The first whole lines of a file that may be missing."""
+def first_lines(workdir: str, number: int, digest: str) -> bytes:
+    """The first lines of a run's metrics.jsonl, which may be missing if none are asked for.
+
+    Args:
+      workdir: the run's folder.
+      number: lines that belong to what is done.
+      digest: their SHA-256.
+
+    Raises:
+      ConfigError: they are not all there, or no longer as they were.
+    """
+    path = os.path.join(workdir, FILE_NAME)
     kept: list[bytes] = []
     if number:
         with open_file(path) as file:
@@ -102,7 +107,13 @@ def _first_lines(path: str, number: int) -> bytes:
             f"{path}: holds {len(kept)} whole lines, {number} when the checkpoint was written; "
             f"{_GIVE_BACK}"
         )
-    return b"".join(kept)
+    content = b"".join(kept)
+    if number and hashlib.sha256(content).hexdigest() != digest:
+        raise ConfigError(
+            f"{path}: its first {number} lines are not as they were when the checkpoint was "
+            f"written; {_GIVE_BACK}"
+        )
+    return content
 
 
 class _Events:
