@@ -11,8 +11,8 @@ from seqgan_jax.checked import Checked, ConfigError, field
 # Bounds that no use reaches; without them a slip of the keyboard asks for all memory there is.
 MAX_WIDTH = 2**14  # of a model's layers
 MAX_SEQUENCES = 10**8
-_MAX_VOCABULARY = 10**7
-_MAX_LENGTH = 10**6  # characters of a line that is read, steps of a melody
+MAX_VOCABULARY = 10**7
+MAX_LENGTH = 10**6  # characters of a line that is read, steps of a melody
 _MAX_PARAMETERS = 2**32  # of one recurrent model
 _MAX_POSITIONS = 10**10
 
@@ -24,8 +24,8 @@ class OracleDataHParams(Checked):
     kind: str = field("oracle", choices=("oracle",))
     oracle_path: str = ""
     seed: int = field(0, at_least=0, at_most=2**32 - 1)
-    vocab_size: int = field(5000, at_least=2, at_most=_MAX_VOCABULARY)
-    length: int = field(20, at_least=1, at_most=_MAX_LENGTH)
+    vocab_size: int = field(5000, at_least=2, at_most=MAX_VOCABULARY)
+    length: int = field(20, at_least=1, at_most=MAX_LENGTH)
     oracle_embed_dim: int = field(32, at_least=1, at_most=MAX_WIDTH)
     oracle_hidden_dim: int = field(32, at_least=1, at_most=MAX_WIDTH)
     num_train: int = field(10_000, at_least=1, at_most=MAX_SEQUENCES)
@@ -46,12 +46,12 @@ class TextDataHParams(Checked):
     lowercase: bool = False
     drop_punctuation: bool = False
     drop_spaces: bool = False
-    max_size: int = field(5000, at_least=5, at_most=_MAX_VOCABULARY)
+    max_size: int = field(5000, at_least=5, at_most=MAX_VOCABULARY)
     min_count: int = field(1, at_least=1, at_most=10**9)
-    min_length: int = field(1, at_least=1, at_most=_MAX_LENGTH)
-    max_length: int = field(32, at_least=1, at_most=_MAX_LENGTH)
+    min_length: int = field(1, at_least=1, at_most=MAX_LENGTH)
+    max_length: int = field(32, at_least=1, at_most=MAX_LENGTH)
     too_long: str = field("drop", choices=("drop", "cut"))
-    tokens_per_line: int = field(0, at_least=0, at_most=_MAX_LENGTH)
+    tokens_per_line: int = field(0, at_least=0, at_most=MAX_LENGTH)
 
     def __post_init__(self) -> None:
         """Checks the lengths against each other."""
@@ -77,8 +77,8 @@ class MusicDataHParams(Checked):
     test_fraction: float = field(0.1, above=0.0, below=1.0)
     seed: int = field(0, at_least=0, at_most=2**32 - 1)
     seconds_per_step: float = field(0.4, at_least=0.001, at_most=60.0)
-    length: int = field(32, at_least=2, at_most=_MAX_LENGTH)
-    stride: int = field(32, at_least=1, at_most=_MAX_LENGTH)
+    length: int = field(32, at_least=2, at_most=MAX_LENGTH)
+    stride: int = field(32, at_least=1, at_most=MAX_LENGTH)
 
 
 DataHParams = OracleDataHParams | TextDataHParams | MusicDataHParams

@@ -167,8 +167,8 @@ def test_parameters_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, a
     monkeypatch.setattr(Trainer, "_run_call", spoilt)
     with pytest.raises(DivergedError, match=r"generator/output_bias is not finite after it, and"):
         run(TINY, tmp_path)
-    saved = Checkpoints(str(tmp_path / "checkpoints"))
-    assert saved.newest() == at
+    saved = Checkpoints(str(tmp_path / "checkpoints"), "")
+    assert saved.newest(print) == at
     saved.close()
     assert any((tmp_path / "pretrained").glob("*")) == (at > 2)
     assert all(

@@ -62,7 +62,15 @@ def test_smoke_run_tells_its_story(finished):
         assert words in output
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        *(".lock", "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "pretrained"),
+        *(
+            ".lock",
+            ".saved",
+            "config.json",
+            "metrics.jsonl",
+            "tensorboard",
+            "checkpoints",
+            "pretrained",
+        ),
         *("samples.txt", "learning_curve.png", "summary.json"),
     }
     last = metrics(workdir)[-1]

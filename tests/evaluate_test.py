@@ -235,13 +235,10 @@ def test_an_oracle_judges_all(oracle_run, tmp_path):
     ("rounds", "phase", "name"),
     [(0, None, "MLE"), (1, "g_pretrain", "MLE"), (1, "adversarial", "SeqGAN")],
 )
-def test_one_generator_is_called_by_how_it_was_trained(oracle_run, tmp_path, rounds, phase, name):
+def test_one_generator_is_called_by_how_it_was_trained(tmp_path, rounds, phase, name):
     folder = tmp_path / "run"
-    shutil.copytree(oracle_run, folder)
-    shutil.rmtree(folder / "pretrained")
-    config = json.loads((folder / "config.json").read_text())
-    config["schedule"]["rounds"] = rounds
-    (folder / "config.json").write_text(json.dumps(config))
+    schedule = dataclasses.replace(TINY.schedule, rounds=rounds)
+    keep_run(folder, dataclasses.replace(TINY, schedule=schedule), pretrained=False)
     if phase:
         (folder / "metrics.jsonl").write_text(json.dumps({"phase": phase}) + "\n")
     assert [model[:2] for model in evaluation_models.models(str(folder))] == [(name, "generator")]

@@ -31,7 +31,7 @@ def keep_run(folder, hparams, pretrained=True):
     init_state = jax.jit(models.method.init_state)
     names = [checkpoint.FOLDER, *([checkpoint.PRETRAINED_FOLDER] if pretrained else [])]
     for seed, name in enumerate(names):
-        checkpoints = checkpoint.Checkpoints(str(folder / name), 1)
+        checkpoints = checkpoint.Checkpoints(str(folder / name), workdir.identity(hparams))
         checkpoints.save(init_state(jax.random.key(seed)), checkpoint.Progress(calls=1))
         checkpoints.close()
     return str(folder)

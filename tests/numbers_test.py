@@ -303,16 +303,21 @@ def test_sequences_without_a_token_have_a_finite_reward(kind):
         assert values[1] == 0.0
 
 
-@pytest.mark.parametrize(("top_k", "top_p"), [(1, None), (None, 1e-6), (2, 0.5), (9, 1.0)])
-def test_tokens_of_no_probability_are_never_drawn(top_k, top_p):
-    """A single token is left by its -inf logits, or its filter; the uniform is at either end."""
-    logits = jnp.array([[-jnp.inf, 2.0, -jnp.inf, -jnp.inf]] * 3)
+@pytest.mark.parametrize(
+    ("top_k", "top_p", "expected"),
+    [
+        (None, None, [1, 1, 2]), (9, 1.0, [1, 1, 2]),
+        (1, None, [1, 1, 1]), (None, 1e-6, [1, 1, 1]), (2, 0.5, [1, 1, 1]),
+    ],
+)  # fmt: skip
+def test_tokens_of_no_probability_are_never_drawn(top_k, top_p, expected):
+    """By -inf logits two tokens are left, by a filter one; the uniform is at either end."""
+    logits = jnp.array([[-jnp.inf, 2.0, 1.0, -jnp.inf]] * 3)
     uniform = jnp.array([0.0, 0.5, 1.0 - 2.0**-24])
+    draw = functools.partial(draw_filtered_token, top_k=top_k, top_p=top_p)
     with jax.debug_nans(True):
-        drawn = jax.jit(
-            functools.partial(draw_filtered_token, top_k=top_k, top_p=top_p)
-        )(logits, uniform)  # fmt: skip
-    np.testing.assert_array_equal(drawn, 1)
+        drawn = jax.jit(draw)(logits, uniform)
+    np.testing.assert_array_equal(drawn, expected)
 
 
 def test_a_token_of_no_probability_is_infinitely_unlikely_and_stops_nobody_else():

@@ -97,7 +97,7 @@ def test_a_full_disk_ends_the_run_and_harms_nothing(
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_others_as_they_were(whole, monkeypatch):
     before = files_of(whole / "checkpoints")
-    saved = Checkpoints(str(whole / "checkpoints"), keep_last=1)
+    saved = Checkpoints(str(whole / "checkpoints"), "", keep_last=1)
     state, progress = trained.read(str(whole))[1:]
     progress = dataclasses.replace(progress, calls=99)
     with files_of_at_most(1000), pytest.raises(OSError, match="File too large"):
@@ -138,7 +138,7 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path):
         assert "No space left on device; what was saved before is whole" in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
         os.remove(tmp_path / "filler")
-        assert Checkpoints(f"{tmp_path}/run/checkpoints").newest(pytest.fail) is not None
+        assert Checkpoints(f"{tmp_path}/run/checkpoints", "").newest(pytest.fail) is not None
         subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
         with pytest.raises(ConfigError, match=r"cannot be made or written \(Read-only"):
             run(TINY, tmp_path / "other")

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import json
 import pathlib
-import shutil
 
 import jax
 import numpy as np
@@ -153,20 +152,17 @@ def test_crossing_is_interpolated():
 
 
 def test_other_data_are_refused(run, text_run, tmp_path):
-    folder = tmp_path / "other"
-    shutil.copytree(run, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["data"]["seed"] = 1
-    (folder / "config.json").write_text(json.dumps(config))
+    data = dataclasses.replace(TINY.data, seed=1)
+    folder = keep_run(tmp_path / "other", dataclasses.replace(TINY, data=data))
     with pytest.raises(ConfigError, match=r"on other data than .*data\.seed: 0 != 1"):
-        sweep.Sweep([run, str(folder)])
+        sweep.Sweep([run, folder])
     with pytest.raises(ConfigError, match=r"on other data than .*\(data\."):
         sweep.Sweep([text_run, run])
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("cold", "--temperatures=cold"), ("0", "above 0"), ("nan", "above 0"), ("-1", "above 0")],
+    [("cold", "--temperatures=cold"), *((word, "from 0.000001") for word in ("0", "nan", "-1"))],
 )
 def test_no_temperature_is_refused(text, words):
     with pytest.raises(ConfigError, match=words):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seqgan_jax.checked import DataError, shown
+from seqgan_jax.data_hparams import MAX_VOCABULARY
 
 
 class IdCodec:
@@ -54,9 +55,12 @@ def id_codec_from_json(values: dict[str, Any]) -> IdCodec:
     """Rebuilds the codec.
 
     Raises:
-      DataError: no vocabulary size, or one below 1.
+      DataError: no vocabulary size, or one out of range.
     """
     vocab_size = values.get("vocab_size")
-    if type(vocab_size) is not int or vocab_size < 1:
-        raise DataError(f"vocab_size={shown(vocab_size)}: must be a number of at least 1")
+    if type(vocab_size) is not int or not 1 <= vocab_size <= MAX_VOCABULARY:
+        raise DataError(
+            f"vocab_size={shown(vocab_size)}: must be a number of at least 1 and "
+            f"at most {MAX_VOCABULARY}"
+        )
     return IdCodec(vocab_size)

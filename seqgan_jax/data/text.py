@@ -21,7 +21,7 @@ from seqgan_jax.data.corpus import (
 from seqgan_jax.data.dataset import Dataset, Progress
 from seqgan_jax.data.tokeniser import Tokeniser, tokeniser_from_json
 from seqgan_jax.data.vocabulary import Vocabulary, build_vocabulary, vocabulary_from_json
-from seqgan_jax.data_hparams import TextDataHParams
+from seqgan_jax.data_hparams import MAX_LENGTH, TextDataHParams
 from seqgan_jax.types import Sequences
 
 # By characters a special token is one character, too, so that lengths survive.
@@ -102,8 +102,10 @@ def text_codec_from_json(values: dict[str, Any]) -> TextCodec:
       DataError: a field is missing, of the wrong type or without meaning.
     """
     tokens_per_line = values.get("tokens_per_line")
-    if type(tokens_per_line) is not int or tokens_per_line < 0:
-        raise DataError(f"tokens_per_line={shown(tokens_per_line)}: must be a number of at least 0")
+    if type(tokens_per_line) is not int or not 0 <= tokens_per_line <= MAX_LENGTH:
+        raise DataError(
+            f"tokens_per_line={shown(tokens_per_line)}: must be a number in 0..{MAX_LENGTH}"
+        )
     return TextCodec(
         vocabulary_from_json(values.get("vocabulary")),
         tokeniser_from_json(values.get("tokeniser")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import re
 import sys
@@ -22,6 +23,9 @@ from seqgan_jax.training.sharding import Layout
 
 FOLDER = "checkpoints"  # of a run
 PRETRAINED_FOLDER = "pretrained"  # the state after maximum likelihood
+# A name of its own for each folder that is written, the same in every process of a job: TensorStore
+# goes by what it remembers of one whose writing has failed.
+_attempts = itertools.count()
 
 
 @dataclasses.dataclass
@@ -36,6 +40,8 @@ class Progress:
       work: generator updates, discriminator updates, sequences and tokens drawn to train with.
       origin: what pre-training depends on, see `shared_start`; empty where that has changed.
       pending: metrics of a unit not yet finished, name -> [sum, number of calls].
+      digest: SHA-256 of these lines of metrics.jsonl.
+      warned: kinds of failure that have been warned of.
     """
 
     calls: int = 0
@@ -45,13 +51,21 @@ class Progress:
     work: list[int] = dataclasses.field(default_factory=lambda: [0, 0, 0, 0])
     origin: dict[str, Any] = dataclasses.field(default_factory=dict)
     pending: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    digest: str = ""
+    warned: list[str] = dataclasses.field(default_factory=list)
 
 
 class Checkpoints(CheckpointFolder):
-    """The checkpoints of one run, read and written; its arguments are those of the folder."""
+    """The checkpoints of one run, read and written.
 
-    def __init__(self, folder: str, keep_last: int = 1, keep_best: int = 0) -> None:
+    Args of the constructor:
+      folder: as of `CheckpointFolder`, and so are `keep_last` and `keep_best`.
+      run: which run it is, see `workdir.identity`.
+    """
+
+    def __init__(self, folder: str, run: str, keep_last: int = 1, keep_best: int = 0) -> None:
         super().__init__(folder, keep_last, keep_best)
+        self._run = run
         self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
 
     def save(self, state: TrainState, progress: Progress, score: float | None = None) -> None:
@@ -68,7 +82,7 @@ class Checkpoints(CheckpointFolder):
           OSError: it cannot be written; those before it are as they were.
         """
         path, bare = self.path(progress.calls), _without_keys(state)
-        partial = f"{path}.partial"
+        partial = f"{path}.partial.{next(_attempts)}"
         try:
             with naming(path):
                 if hosts.is_first():
@@ -84,7 +98,7 @@ class Checkpoints(CheckpointFolder):
                     )
                 if not hosts.is_first():
                     return
-                manifest.write(partial, bare, score)
+                manifest.write(partial, bare, self._run, score)
                 self._drop(progress.calls)
                 os.rename(partial, path)
                 sync_folder(self._folder)
@@ -113,10 +127,10 @@ class Checkpoints(CheckpointFolder):
           The state and the progress.
 
         Raises:
-          ConfigError: it is of another model, or cannot be read.
+          ConfigError: it is of another run or model, or cannot be read.
         """
         shapes = jax.eval_shape(_without_keys, like)
-        self._check_arrays(calls, manifest.arrays_of(shapes))
+        self._check_origin(calls, manifest.arrays_of(shapes))
         places = None if layout is None else layout.shardings(shapes)
         if places is None:
             here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -131,14 +145,17 @@ class Checkpoints(CheckpointFolder):
         try:
             restored = self._checkpointer.restore(self.path(calls), args=args)
             progress = Progress(**restored["progress"])
+            if progress.calls != calls:
+                raise ValueError(f"it says that it is of {progress.calls} calls")
         except (ValueError, TypeError, KeyError) as error:  # as written, but not by this program
             words = str(error).partition("\n")[0]
             raise ConfigError(f"{self.path(calls)}: cannot be read ({words})") from error
         key = jax.random.wrap_key_data(restored["state"].key, impl=prng)
         return dataclasses.replace(restored["state"], key=key), progress
 
-    def _check_arrays(self, calls: int, expected: dict[str, str]) -> None:
-        there = manifest.read(self.path(calls)).arrays
+    def _check_origin(self, calls: int, expected: dict[str, str]) -> None:
+        noted = manifest.read(self.path(calls))
+        there = noted.arrays
         for name in expected | there:
             one, other = there.get(name, "absent"), expected.get(name, "absent")
             if one != other:
@@ -147,6 +164,11 @@ class Checkpoints(CheckpointFolder):
                     "that of config.json; give back the one that belongs to this run, or begin "
                     "anew in another --workdir"
                 )
+        if noted.run != self._run:
+            raise ConfigError(
+                f"{self.path(calls)}: is of another run, of another seed or config; give back the "
+                "one that belongs here, or begin anew in another --workdir"
+            )
 
     def close(self) -> None:
         """Frees what reading and writing need."""

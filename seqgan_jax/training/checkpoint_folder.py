@@ -10,8 +10,8 @@ from collections.abc import Callable
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.training import manifest
 
-_COMPLETE = re.compile(r"\d+")
-_UNFINISHED = re.compile(r"\d+\.(partial|dropped)(\..*)?")  # being written, or deleted
+_COMPLETE = re.compile(r"[1-9][0-9]{0,17}")
+_UNFINISHED = re.compile(r"[0-9]+\.(partial|dropped)(\..*)?")  # being written, or deleted
 _DAMAGED = ".damaged"
 
 

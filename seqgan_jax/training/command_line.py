@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -10,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import IO, NoReturn, cast
 
 import jax
 import rich.console
@@ -21,6 +22,7 @@ from seqgan_jax.checked import ConfigError, UserError, from_mapping
 from seqgan_jax.hparams import HParams
 from seqgan_jax.training import hosts
 from seqgan_jax.training.divergence import DivergedError
+from seqgan_jax.training.standard_output import Patient, say
 from seqgan_jax.training.stopping import Stopped
 
 
@@ -33,12 +35,7 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
     """
 
     def parse(arguments: Sequence[str]) -> list[str]:
-        # A config is run as soon as its flag is read, and a pipe or a device has no end.
-        for word, following in itertools.pairwise([*arguments, ""]):
-            name, equals, value = word.partition("=")
-            path = (value if equals else following).partition(":")[0]
-            if name in ("--config", "-config") and os.path.exists(path) > os.path.isfile(path):
-                fail(f"--config={path}: is no regular file")
+        _check_config(arguments)
         try:
             rest = flags.FLAGS(arguments)
         # Besides flags.Error, a config flag raises KeyError or AttributeError for an unknown field,
@@ -68,7 +65,7 @@ def run(main: Callable[..., None], *, positional: bool = False) -> None:
                 raise
         except KeyboardInterrupt as error:
             words = "interrupted; the same command resumes from the newest checkpoint, if any"
-            sys.stderr.write(f"{error if error.args else words}\n")
+            say(str(error) if error.args else words)
             # An interpreter that ends in the midst of a compilation crashes.
             _end_at_once(128 + getattr(error, "signum", signal.SIGINT))
 
@@ -85,8 +82,8 @@ def _is_explained(error: Exception) -> bool:
     if isinstance(error, OSError):
         name = error.filename or "a file, or standard output"
         fail(
-            f"{name}: {error.strerror or error}; what was saved before is whole: once this is "
-            "mended, the same command goes on from there",
+            f"{name}: {error.strerror or error}; what was saved before is whole: the same command "
+            "goes on from there, once there is room, or leave to write",
             status=1,
         )
     if not hosts.joined():
@@ -108,6 +105,15 @@ def _terminate(signum: int, frame: FrameType | None) -> NoReturn:
     raise Stopped(signum, "terminated; the same command resumes from the newest checkpoint, if any")
 
 
+def _check_config(arguments: Sequence[str]) -> None:
+    """Ends the program where --config is a pipe or a device: it is run once its flag is read."""
+    for word, following in itertools.pairwise([*arguments, ""]):
+        name, equals, value = word.partition("=")
+        path = (value if equals else following).partition(":")[0]
+        if name in ("--config", "-config") and os.path.exists(path) > os.path.isfile(path):
+            fail(f"--config={path}: is no regular file")
+
+
 def _flag_error(arguments: Sequence[str], error: Exception) -> str:
     """One sentence that names the flag at fault."""
     message = str(error.args[0] if error.args else error).strip()
@@ -127,7 +133,7 @@ def _flag_error(arguments: Sequence[str], error: Exception) -> str:
 
 def fail(message: str, status: int = 2) -> NoReturn:
     """Writes the error and ends the program."""
-    sys.stderr.write(f"error: {message}\n")
+    say(f"error: {message}")
     if hosts.joined():
         # JAX would wait for the other processes, and they for this one.
         _end_at_once(status)
@@ -136,8 +142,9 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 def _end_at_once(status: int) -> NoReturn:
     """Ends the program without what Python does at its end."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(status)
 
 
@@ -208,7 +215,13 @@ def console() -> rich.console.Console:
     # Names of files and methods may hold brackets, which are no markup.
     if sys.stdout.isatty():
         return rich.console.Console(markup=False, emoji=False)
-    return rich.console.Console(width=200, soft_wrap=True, markup=False, emoji=False)
+    return rich.console.Console(
+        file=cast(IO[str], Patient(sys.stdout)),
+        width=200,
+        soft_wrap=True,
+        markup=False,
+        emoji=False,
+    )
 
 
 def use_compilation_cache() -> None:

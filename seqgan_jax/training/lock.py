@@ -37,7 +37,8 @@ class Lock:
         except OSError as error:
             self.release()
             raise ConfigError(
-                f"--workdir={folder}: cannot be made or written ({error.strerror})"
+                f"--workdir={folder}: cannot be made or written ({error.strerror}: "
+                f"{error.filename})"
             ) from error
 
     def _make(self, folder: str) -> None:

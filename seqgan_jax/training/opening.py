@@ -108,8 +108,6 @@ def _open(
     built = hosts.first_then_others(lambda: _built(seeded[0], folders[0], tell, console))
     layout = Layout(hparams.mesh, built.sizes.vocab_size, len(folders))
     layout.check(built.hparams)
-    # Of several, a kill between two checkpoints must leave the one before in both folders.
-    least = 1 if len(folders) == 1 else 2
 
     def claim_all() -> None:
         for name, each in zip(folders, seeded, strict=True):
@@ -122,7 +120,7 @@ def _open(
     _check_shared(folders[0])
     held: list[Lock | None] = [*locks] or [None] * len(folders)
     runs = [
-        RunFolder(name, each, keeping=least, lock=lock)
+        RunFolder(name, each, together=len(folders) > 1, lock=lock)
         for name, each, lock in zip(folders, seeded, held, strict=True)
     ]
     schedule = plan.without_idle_steps(built.hparams.schedule, built.models.method)
@@ -143,7 +141,8 @@ def _check_shared(folder: str) -> None:
     """
     if not hosts.several():
         return
-    name = os.path.join(folder, f".shared-{hosts.agreed(secrets.randbits(31))}")
+    token, pid = hosts.agreed(secrets.randbits(31)), hosts.agreed(os.getpid())
+    name = os.path.join(folder, f".shared-{token}.{pid}.partial")  # goes, if a kill leaves it
     hosts.first_alone(lambda: write_atomically(name, ""))
     seen = hosts.all_say(os.path.exists(name))
     if hosts.is_first():

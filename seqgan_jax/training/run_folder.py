@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from seqgan_jax.atomic import remove_partial
+from seqgan_jax.atomic import remove_partial, write_atomically
 from seqgan_jax.checked import ConfigError
 from seqgan_jax.hparams import HParams
 from seqgan_jax.methods.state import TrainState
@@ -31,6 +31,7 @@ from seqgan_jax.training.sharding import Layout, on_host
 from seqgan_jax.types import Array, Sequences
 
 SAMPLES_FILE = "samples.txt"
+_SAVED_FILE = ".saved"  # there once a checkpoint has been
 
 
 class RunFolder:
@@ -41,12 +42,13 @@ class RunFolder:
     Args of the constructor:
       folder: see `claim`.
       hparams: as given, not as fitted to the data.
-      keeping: newest checkpoints to keep, if `hparams` ask for fewer.
+      together: whether others are trained with it. A kill between two saves then leaves some one
+        checkpoint behind, and there must still be one before it.
       lock: of the folder, in the first process; released by `close`.
     """
 
     def __init__(
-        self, folder: str, hparams: HParams, keeping: int = 1, lock: Lock | None = None
+        self, folder: str, hparams: HParams, together: bool = False, lock: Lock | None = None
     ) -> None:
         self.folder = folder
         self.seed = hparams.seed
@@ -54,11 +56,11 @@ class RunFolder:
         self.progress = checkpoint.Progress()
         settings = hparams.evaluation
         self._best_metric = summary.best_metric(hparams)
+        self._identity = workdir.identity(hparams)
         self.checkpoints = checkpoint.Checkpoints(
-            os.path.join(folder, checkpoint.FOLDER),
-            max(keeping, settings.keep_last),
-            settings.keep_best,
-        )
+            os.path.join(folder, checkpoint.FOLDER), self._identity,
+            settings.keep_last + together, settings.keep_best,
+        )  # fmt: skip
 
     def key(self) -> Array:
         """The key that the run begins with."""
@@ -79,7 +81,7 @@ class RunFolder:
     def begin(self, step: int) -> None:
         """Opens metrics.jsonl, without the lines of undone work."""
         kind = writers.MetricsWriter if hosts.is_first() else writers.NoWriter
-        self._writer = kind(self.folder, self.progress.lines, step)
+        self._writer = kind(self.folder, self.progress.lines, self.progress.digest, step)
 
     def add(self, values: dict[str, float]) -> None:
         """Adds a call's metrics to those of its unit."""
@@ -120,13 +122,16 @@ class RunFolder:
     def save(self, state: TrainState, seconds: float, score: float | None = None) -> None:
         """Writes a checkpoint, with its `score`."""
         self._writer.sync()
-        self.progress.seconds = seconds
+        self.progress.seconds, self.progress.digest = seconds, self._writer.digest
         self.checkpoints.save(state, self.progress, score)
+        mark = os.path.join(self.folder, _SAVED_FILE)
+        if hosts.is_first() and not os.path.exists(mark):
+            write_atomically(mark, "")
 
     def save_pretrained(self, state: TrainState, seconds: float) -> None:
         """Keeps the generator of maximum likelihood: the other one, by which methods are judged."""
         path = os.path.join(self.folder, checkpoint.PRETRAINED_FOLDER)
-        pretrained = checkpoint.Checkpoints(path)
+        pretrained = checkpoint.Checkpoints(path, self._identity)
         self.progress.seconds = seconds
         pretrained.save(state, self.progress)
         pretrained.close()
@@ -150,6 +155,10 @@ class RunFolder:
         """Whether lines of metrics have been written."""
         path = os.path.join(self.folder, writers.FILE_NAME)
         return os.path.exists(path) and os.path.getsize(path) > 0
+
+    def was_saved(self) -> bool:
+        """Whether a checkpoint has ever been complete."""
+        return os.path.exists(os.path.join(self.folder, _SAVED_FILE))
 
     def is_complete(self) -> bool:
         """Whether its last file is there."""
@@ -227,8 +236,8 @@ def common_checkpoint(runs: Sequence[RunFolder], tell: Callable[[str], None]) ->
     In the first process alone; drops what was saved later, and sets aside what is damaged.
 
     Raises:
-      ConfigError: there are some, and none is whole; or some runs are finished, and others are not
-        that far: they were not trained together.
+      ConfigError: there are some, and none is whole; they are gone; or runs have none in common,
+        since they were not trained together.
     """
     damaged: list[tuple[RunFolder, int, str]] = []
     newest = 0
@@ -242,7 +251,7 @@ def common_checkpoint(runs: Sequence[RunFolder], tell: Callable[[str], None]) ->
     if damaged and not newest:
         raise ConfigError(none_is_whole([damage for *_, damage in damaged]))
     if newest == 0:
-        _check_none_is_finished(runs)
+        _check_none_is_missing(runs)
         if any(run.has_begun() for run in runs):
             tell("was stopped before its first checkpoint; begins anew")
     for run, calls, damage in damaged:
@@ -253,17 +262,27 @@ def common_checkpoint(runs: Sequence[RunFolder], tell: Callable[[str], None]) ->
     return newest
 
 
-def _check_none_is_finished(runs: Sequence[RunFolder]) -> None:
-    finished = [run.folder for run in runs if run.is_complete()]
-    if not finished:
-        return
-    if len(finished) < len(runs):
-        other = next(run.folder for run in runs if run.folder not in finished)
+def _check_none_is_missing(runs: Sequence[RunFolder]) -> None:
+    """Refuses to begin anew, but where a run of those has never been saved.
+
+    Raises:
+      ConfigError: names the folders.
+    """
+    never = [run for run in runs if not (run.checkpoints.steps() or run.was_saved())]
+    gone = [run for run in runs if run.was_saved() and not run.checkpoints.steps()]
+    if gone:
         raise ConfigError(
-            f"{finished[0]}: is finished, and {other} is not; runs are trained together from the "
-            "start: give the others alone, or another folder"
+            f"{gone[0].folder}: its checkpoints are gone; give them back, or begin anew in another "
+            "--workdir"
         )
-    raise ConfigError(
-        f"{finished[0]}: is finished, but its checkpoints are gone; give them back, or begin anew "
-        "in another --workdir"
-    )
+    further = [run for run in runs if len(run.checkpoints.steps()) > 1 or run.is_complete()]
+    if further and never:
+        raise ConfigError(
+            f"{further[0].folder}: has been trained further than {never[0].folder}; runs are "
+            "trained together from the start: give the others alone, or another folder"
+        )
+    if not never:
+        listed = "; ".join(f"{run.folder}: after {run.checkpoints.steps()} calls" for run in runs)
+        raise ConfigError(
+            f"these runs have no checkpoint in common, and were not trained together: {listed}"
+        )

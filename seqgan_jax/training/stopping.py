@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from types import FrameType, TracebackType
 from typing import Any
+
+from seqgan_jax.training.standard_output import say
 
 # Schedulers kill half a minute after SIGTERM, or later.
 _GRACE_SECONDS = 25.0
@@ -78,18 +79,15 @@ class Stop:
         if first is None:
             return
         name = signal.Signals(first).name
-        sys.stderr.write(
+        say(
             f"{name}: ends once this step is done and saved, in {_GRACE_SECONDS:.0f} seconds at "
-            "most; once more ends it at once\n"
+            "most; once more ends it at once"
         )
         again = self._next(_GRACE_SECONDS)
         if again is None:
             return
         why = "again" if again else f"the step takes longer than {_GRACE_SECONDS:.0f} seconds"
-        sys.stderr.write(
-            f"{name}: {why}; the same command resumes from the newest checkpoint, if any\n"
-        )
-        sys.stderr.flush()
+        say(f"{name}: {why}; the same command resumes from the newest checkpoint, if any")
         os._exit(128 + first)
 
     def _next(self, seconds: float | None) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from typing import NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from seqgan_jax.methods.state import TrainState
 from seqgan_jax.search.sampling import sample
 from seqgan_jax.training import checkpoint, experiment, workdir
 from seqgan_jax.training.early_stopping import initial_state
+from seqgan_jax.training.standard_output import say
 from seqgan_jax.types import Sequences
 
 
@@ -39,14 +39,17 @@ def read(folder: str, pretrained: bool = False, *, best: bool = False) -> Traine
       ConfigError: no run or no checkpoint there, or none that is whole.
       DataError: the run's own copy of its data is missing or damaged.
     """
-    outline = experiment.outline(workdir.read_hparams(folder), folder)
+    hparams = workdir.read_hparams(folder)
+    outline = experiment.outline(hparams, folder)
     name = checkpoint.PRETRAINED_FOLDER if pretrained else checkpoint.FOLDER
     path = os.path.join(folder, name)
-    checkpoints = checkpoint.Checkpoints(path)
-    calls = checkpoints.newest(_warn)
+    checkpoints = checkpoint.Checkpoints(path, workdir.identity(hparams))
+    calls = checkpoints.newest(say)
     if calls is None:
         raise ConfigError(f"{folder}: no checkpoint in {path} yet; train first")
     if best:
+        if hparams.evaluation.keep_best == 0:
+            raise ConfigError(f"{folder}: no best checkpoint is kept; evaluation.keep_best is 0")
         calls = _best(checkpoints, folder)
     init = functools.partial(initial_state, outline.models.method, outline.hparams.schedule)
     prng = outline.hparams.prng
@@ -60,16 +63,12 @@ def _best(checkpoints: checkpoint.Checkpoints, folder: str) -> int:
     calls = checkpoints.best()
     if calls is None:
         raise ConfigError(
-            f"{folder}: no best checkpoint is kept (evaluation.keep_best), or none yet"
+            f"{folder}: no best checkpoint yet: none of its rounds has been evaluated"
         )
     damage = checkpoints.damage(calls)
     if damage is not None:
         raise ConfigError(f"{damage}; draw from the newest instead")
     return calls
-
-
-def _warn(words: str) -> None:
-    sys.stderr.write(f"{words}\n")
 
 
 def has_pretrained(folder: str) -> bool:

@@ -56,7 +56,6 @@ class Units:
         self._folders = [run.folder for run in opened.runs]
         self._called: set[str] = set()
         self._drawn_at = -math.inf
-        self._warned: set[tuple[str, int]] = set()
 
     def run_call(
         self, state: TrainState, call: plan.Call
@@ -212,7 +211,7 @@ class Units:
         """Tells of a run's failing players, of each kind once."""
         for run, metrics in zip(self._runs, lines, strict=True):
             for kind, words in health.warnings(metrics, self._evaluator.distinct_real).items():
-                if (kind, run.seed) not in self._warned:
-                    self._warned.add((kind, run.seed))
+                if kind not in run.progress.warned:
+                    run.progress.warned.append(kind)
                     seed = f"seed {run.seed}: " if len(self._runs) > 1 else ""
                     self._tell(f"warning: {seed}{words}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import hashlib
+import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from seqgan_jax.atomic import write_json
 from seqgan_jax.checked import ConfigError, DataError, differences, from_mapping, to_dict
@@ -43,15 +45,28 @@ def check(workdir: str, hparams: HParams) -> None:
     """
     if not os.path.exists(os.path.join(workdir, CONFIG_FILE)):
         return
-    # On other devices a run goes on as it is.
-    here = dataclasses.replace(read_hparams(workdir), mesh=hparams.mesh)
-    found = differences(to_dict(here), to_dict(hparams))
+    found = differences(_of_figures(read_hparams(workdir)), _of_figures(hparams))
     if found:
         listed = "\n  ".join(found)
         raise ConfigError(
             f"--workdir={workdir}: holds a run of another config (there != given):\n  {listed}\n"
             "Give that config, or another --workdir."
         )
+
+
+def _of_figures(hparams: HParams) -> dict[str, Any]:
+    """The settings that figures depend on: not the devices, nor what is saved when."""
+    fields = to_dict(hparams)
+    del fields["mesh"]
+    for name in ("checkpoint_seconds", "keep_last", "keep_best", "best_metric"):
+        del fields["evaluation"][name]
+    return fields
+
+
+def identity(hparams: HParams) -> str:
+    """A run's own mark, which its checkpoints bear: the digest of its settings, seed included."""
+    words = json.dumps(_of_figures(hparams), sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 def read_hparams(workdir: str) -> HParams:
@@ -76,7 +91,10 @@ def read_hparams(workdir: str) -> HParams:
     except DataError as error:
         raise ConfigError(str(error)) from error
     except ConfigError as error:
-        raise ConfigError(f"{path}: damaged ({error})") from error
+        raise ConfigError(
+            f"{path}: is of a run of another version of seqgan_jax, or damaged ({error}); begin "
+            "anew in another --workdir"
+        ) from error
 
 
 def seed_folders(workdir: str, seeds: Iterable[int]) -> list[str]:

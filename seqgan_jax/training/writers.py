@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -15,9 +16,10 @@ from tensorboardX.proto import event_pb2, summary_pb2
 
 from seqgan_jax.atomic import naming, write_atomically
 from seqgan_jax.checked import ConfigError, DataError
-from seqgan_jax.files import is_finite, parse_json, read_lines
+from seqgan_jax.files import is_finite, open_file, parse_json, read_lines
 
 FILE_NAME = "metrics.jsonl"
+_GIVE_BACK = "give it back as it was, or begin anew in another --workdir"
 _MAX_LINE_BYTES, _MAX_NAMES = 100_000, 10_000  # of a line, and different ones in all
 # Values of all lines, of which 450,000 of a long run have so many: a line itself takes as much
 # memory as a few values, each some 60 bytes.
@@ -27,26 +29,46 @@ _MAX_VALUES, _VALUES_A_LINE = 14_000_000, 5
 class MetricsWriter:
     """Appends a line at a time; on resuming, lines of undone work are dropped first.
 
+    Args of the constructor:
+      workdir: the run's folder.
+      lines_kept: lines that belong to what is done.
+      digest: their SHA-256.
+      step: of the state that is gone on from.
+
     Raises:
-      ConfigError: by the constructor, where the file holds fewer lines than are to be kept.
+      ConfigError: by the constructor, where these lines are no longer as they were.
       OSError: a file cannot be written; names it.
     """
 
-    def __init__(self, workdir: str, lines_kept: int, step: int) -> None:
+    def __init__(self, workdir: str, lines_kept: int, digest: str, step: int) -> None:
         self._path = os.path.join(workdir, FILE_NAME)
         self.lines = lines_kept
-        write_atomically(self._path, "".join(_first_lines(self._path, lines_kept)))
-        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115  # closed by close()
+        kept = _first_lines(self._path, lines_kept)
+        self._digest = hashlib.sha256(kept)
+        if lines_kept and self.digest != digest:
+            raise ConfigError(
+                f"{self._path}: its first {lines_kept} lines are not as they were when the "
+                f"checkpoint was written; {_GIVE_BACK}"
+            )
+        write_atomically(self._path, kept)
+        self._file = open(self._path, "ab")  # noqa: SIM115  # closed by close()
         # TensorBoard drops events from this step on; the line at `step` itself is kept.
         self._events = _Events(os.path.join(workdir, "tensorboard"), step + 1 if lines_kept else 0)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the lines so far."""
+        return self._digest.hexdigest()
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Writes one object to metrics.jsonl and its numbers to TensorBoard."""
         # JSON has no NaN: a metric without a value is left out.
         values = {k: v for k, v in line.items() if not isinstance(v, float) or math.isfinite(v)}
+        content = (json.dumps(values) + "\n").encode()
         with naming(self._path):
-            self._file.write(json.dumps(values) + "\n")
+            self._file.write(content)
             self._file.flush()
+        self._digest.update(content)
         self.lines += 1
         numbers = {
             f"{line['phase']}/{name}": value
@@ -68,19 +90,19 @@ class MetricsWriter:
         self._events.close()
 
 
-def _first_lines(path: str, number: int) -> list[str]:
+def _first_lines(path: str, number: int) -> bytes:
     """The first whole lines of a file that may be missing."""
-    if not os.path.exists(path):
-        kept = []
-    else:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            kept = [line for line in itertools.islice(file, number) if line.endswith("\n")]
+    kept: list[bytes] = []
+    if number:
+        with open_file(path) as file:
+            lines = itertools.islice(file, number)
+            kept = [line for line in lines if line.endswith(b"\n")]
     if len(kept) < number:
         raise ConfigError(
             f"{path}: holds {len(kept)} whole lines, {number} when the checkpoint was written; "
-            "give it back as it was, or begin anew in another --workdir"
+            f"{_GIVE_BACK}"
         )
-    return kept
+    return b"".join(kept)
 
 
 class _Events:
@@ -123,8 +145,10 @@ class _Events:
 class NoWriter:
     """Stands for a writer in the processes that do not write; counts the lines as it does."""
 
-    def __init__(self, workdir: str, lines_kept: int, step: int) -> None:
-        del workdir, step
+    digest = ""  # which the first process notes
+
+    def __init__(self, workdir: str, lines_kept: int, digest: str, step: int) -> None:
+        del workdir, digest, step
         self.lines = lines_kept
 
     def write(self, line: Mapping[str, Any]) -> None:
