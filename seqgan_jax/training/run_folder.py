@@ -158,7 +158,7 @@ class RunFolder:
 
     def was_saved(self) -> bool:
         """Whether a checkpoint has ever been complete."""
-        return os.path.exists(os.path.join(self.folder, _SAVED_FILE))
+        return self.is_complete() or os.path.exists(os.path.join(self.folder, _SAVED_FILE))
 
     def is_complete(self) -> bool:
         """Whether its last file is there."""
