@@ -703,7 +703,7 @@ def test_metrics_that_are_missing(tmp_path):
 )
 def test_a_config_of_a_run_that_is_none(tmp_path, contents):
     (tmp_path / "config.json").write_bytes(contents)
-    refused(lambda: workdir.read_hparams(str(tmp_path)), f"{tmp_path}/config.json: damaged (")
+    refused(lambda: workdir.read_hparams(str(tmp_path)), f"{tmp_path}/config.json: ", "damaged")
 
 
 @pytest.mark.parametrize("loader", ["evaluation", "run"])

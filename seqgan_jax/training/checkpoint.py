@@ -104,7 +104,7 @@ class Checkpoints(CheckpointFolder):
                 sync_folder(self._folder)
                 self._keep_few()
         except OSError:
-            self._clear(suppress=True)
+            self._clear()
             raise
 
     def restore(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -122,15 +123,16 @@ class CheckpointFolder:
             os.rename(path, f"{path}.dropped")
             _delete(f"{path}.dropped")
 
-    def _clear(self, suppress: bool = False) -> None:
-        """Deletes what a kill, or a full disk, has left half written or half deleted."""
-        try:
-            names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
-            for name in filter(_UNFINISHED.fullmatch, names):
+    def _clear(self) -> None:
+        """Deletes what a kill, or a full disk, has left half written or half deleted.
+
+        What cannot be deleted now is no checkpoint either, and the next one's affair: TensorStore
+        may still be writing, after an error, what nobody waits for any more.
+        """
+        names = os.listdir(self._folder) if os.path.isdir(self._folder) else []
+        for name in filter(_UNFINISHED.fullmatch, names):
+            with contextlib.suppress(OSError):
                 _delete(os.path.join(self._folder, name))
-        except OSError:
-            if not suppress:
-                raise
 
 
 def none_is_whole(damages: list[str]) -> str:
