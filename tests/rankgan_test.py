@@ -304,8 +304,8 @@ def test_a_batch_of_one_is_refused():
 
 
 def test_it_moves_towards_a_target():
-    # Total variation, of the five seeds: from 0.765 to 0.35 to 0.49 when this was written, to 0.35 to
-    # 0.58 under jax 0.12.
+    # Total variation, of the five seeds: from 0.765 to 0.35 to 0.49 when this was written, under
+    # jax 0.12 to 0.35 to 0.58.
     hparams = TrainingHParams(
         baseline="leave_one_out",
         d_learning_rate=5e-3,
