@@ -223,7 +223,7 @@ BAD_FLAGS = {
         (["--config=configs/oracle.py:smoke", "--workdri=x"], "workdri"),
         (["--config=configs/oracle.py:smoke", "stray"], "stray"),
         (["--config=README.md"], "must be a Python file with get_config"),
-        (["--config=configs"], "--config=configs: no such file"),
+        (["--config=configs"], "--config=configs: is no regular file"),
         ([], "--config is missing"),
     ],
     "sample.py": [

@@ -8,6 +8,7 @@ from numbers_run import SHORT
 from tiny_run import metric_lines, run
 
 from seqgan_jax.training import health
+from seqgan_jax.training.checkpoint import Progress
 from seqgan_jax.training.units import Units
 
 # Evaluated rounds of docs/results.md and README.md, at their end.
@@ -80,10 +81,11 @@ def test_a_run_warns_of_a_collapse_once(tmp_path):
 
 
 def test_of_several_seeds_the_failing_one_is_named():
-    runs, told = [SimpleNamespace(seed=5, folder=""), SimpleNamespace(seed=6, folder="")], []
+    runs, told = [SimpleNamespace(seed=s, folder="", progress=Progress()) for s in (5, 6)], []
     opened = SimpleNamespace(runs=runs, experiment=None, schedule=None)
     units = Units(opened, SimpleNamespace(distinct_real=1.0), told.append, None)
     for _ in range(2):
         units._warn([UNCERTAIN, SATURATED])
     assert len(told) == 1
+    assert [run.progress.warned for run in runs] == [[], ["saturation"]]  # nor after resuming
     assert told[0].startswith("warning: seed 6: the discriminator is right about 99.9% of what")

@@ -68,7 +68,7 @@ def watched(trainer, reader, monkeypatch):
 def test_hundreds_of_rounds(tmp_path, compilation_cache, monkeypatch):
     trainer = Trainer(LONG, str(tmp_path), rich.console.Console(quiet=True))
     # Often: what a drawing keeps would show.
-    monkeypatch.setattr("seqgan_jax.training.loop._CURVE_SECONDS", 1.0)
+    monkeypatch.setattr("seqgan_jax.training.units._CURVE_SECONDS", 1.0)
     early, late = watched(trainer, Reader(tmp_path / "metrics.jsonl"), monkeypatch)
     assert early["compiled"] == late["compiled"] > 0
     assert early["arrays"] == late["arrays"]

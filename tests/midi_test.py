@@ -1,5 +1,6 @@
 """MIDI read against notes placed by hand, a player written plainly, and what was written."""
 
+import errno
 import io
 import os
 import sys
@@ -215,7 +216,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path.write_bytes(b"old")
 
     def no_space(source, target):
-        raise OSError("no space")
+        raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(os, "replace", no_space)
     with pytest.raises(OSError, match="no space"):
