@@ -68,10 +68,8 @@ class FullDisk:
     ("owner", "name", "after", "size", "words"),
     [
         (Checkpoints, "save", 4, 1000, "checkpoints/4"),  # its arrays
-        (Checkpoints, "save", 4, 0, "checkpoints/4"),
         (RunFolder, "write", 3, 700, "metrics.jsonl"),
         (RunFolder, "draw_curve", 0, 5000, "learning_curve.png"),
-        (RunFolder, "save_pretrained", 0, 1000, "pretrained/3"),
         (RunFolder, "finish", 0, 20, "samples.txt"),
     ],
 )
