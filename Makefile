@@ -30,7 +30,7 @@ test: .venv/installed lint
 NEWEST ?= python3.13
 OLDEST ?= python3.11
 INTERFACES := tests/end_to_end_test.py::test_kill_9_and_the_same_command_again \
-	tests/sampling_test.py tests/training_test.py
+	tests/sampling_test.py
 
 test-newest test-oldest: test-%: .venv-%/installed
 	.venv-$*/bin/python -m pytest -n 2 --dist loadfile $(INTERFACES)
