@@ -13,7 +13,7 @@ from tiny_run import TINY
 from seqgan_jax.training import rendering, summary
 from seqgan_jax.training.loop import Trainer
 
-WARM, ROUNDS = 30, 90
+WARM, ROUNDS = 40, 160
 # Without checkpoints while it is watched: of each tensorstore keeps some 40 KB (0.1.86).
 LONG = dataclasses.replace(
     TINY,
