@@ -1,7 +1,6 @@
 """Folders and archives: what is found, in which order, and what is refused."""
 
 import gzip
-import io
 import lzma
 import os
 import stat
@@ -10,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from hostile import tar_of, zip_of
 
 from seqgan_jax.checked import DataError
 from seqgan_jax.data import archive
@@ -24,25 +24,6 @@ FILES = {
 }
 FOUND = [("a.MID", b"one" * 300), ("b/2.mid", b"two"), ("b/c/3.midi", b"")]
 KINDS = ["folder", "tar", "tar.gz", "tgz", "zip"]
-
-
-def tar_of(entries, mode="w"):
-    """Bytes of a tar; an entry is (TarInfo or name, content)."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as tar:
-        for info, content in entries:
-            info = tarfile.TarInfo(info) if isinstance(info, str) else info
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def zip_of(entries, compression=zipfile.ZIP_DEFLATED):
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", compression) as file:
-        for info, content in entries:
-            file.writestr(info, content)
-    return out.getvalue()
 
 
 def packed(folder, kind, files):
