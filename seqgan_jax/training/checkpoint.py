@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import gc
+import inspect
 import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -88,14 +90,7 @@ class Checkpoints(CheckpointFolder):
                 if hosts.is_first():
                     os.makedirs(self._folder, exist_ok=True)
                     self._clear()
-                with _systems_errors(path):
-                    self._checkpointer.save(
-                        partial,
-                        args=ocp.args.Composite(
-                            state=ocp.args.StandardSave(bare),
-                            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
-                        ),
-                    )
+                self._write(partial, path, bare, progress)
                 if not hosts.is_first():
                     return
                 manifest.write(partial, bare, self._run, score)
@@ -153,6 +148,26 @@ class Checkpoints(CheckpointFolder):
         key = jax.random.wrap_key_data(restored["state"].key, impl=prng)
         return dataclasses.replace(restored["state"], key=key), progress
 
+    def _write(self, partial: str, path: str, bare: Any, progress: Progress) -> None:
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(bare),
+            progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+        )
+        before, running = sys.unraisablehook, set(threading.enumerate())
+        sys.unraisablehook = _all_but_late_writes(before)
+        try:
+            self._checkpointer.save(partial, args=args)
+            sys.unraisablehook = before  # else it stays: some writes may end later
+            return
+        except (OSError, ValueError) as error:
+            number = _systems_error(error)
+            if number is None:
+                raise
+        for thread in set(threading.enumerate()) - running:
+            thread.join(timeout=1.0)
+        _close_writes()
+        raise OSError(number, os.strerror(number), path)
+
     def _check_origin(self, calls: int, expected: dict[str, str]) -> None:
         noted = manifest.read(self.path(calls))
         there = noted.arrays
@@ -175,25 +190,32 @@ class Checkpoints(CheckpointFolder):
         self._checkpointer.close()
 
 
-@contextlib.contextmanager
-def _systems_errors(path: str) -> Iterator[None]:
-    """Of TensorStore's errors, which name the system's own within theirs, makes that one."""
-    before = sys.unraisablehook
+def _systems_error(error: OSError | ValueError) -> int | None:
+    """The number of the system's error; TensorStore names it within the words of its own."""
+    if isinstance(error, OSError):
+        return error.errno
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return None if code is None else int(code[1])
+
+
+def _close_writes() -> None:
+    """Those that have not begun, which Python would warn of whenever the last name of them goes."""
+    for one in gc.get_objects():
+        if not inspect.iscoroutine(one) or one.__name__ != "write_fragment":
+            continue
+        if inspect.getcoroutinestate(one) == inspect.CORO_CREATED:
+            one.close()
+    gc.collect()  # what the others hold, here rather than at any time
+
+
+def _all_but_late_writes(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Where one write has failed the others go on, and miss the loop that waited for them."""
 
     def heed(unraisable: Any) -> None:
-        # Where one write has failed the others go on, and miss the loop that waited for them.
         if "Event loop is closed" not in str(unraisable.exc_value):
-            before(unraisable)
+            hook(unraisable)
 
-    sys.unraisablehook = heed
-    try:
-        yield
-    except ValueError as error:  # the hook stays: some may end later
-        code = re.search(r"os_error_code='(\d+)'", str(error))
-        if code is None:
-            raise
-        raise OSError(int(code[1]), os.strerror(int(code[1])), path) from error
-    sys.unraisablehook = before
+    return heed
 
 
 def _without_keys(state: TrainState) -> Any:
