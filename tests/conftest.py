@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pathlib
+import tempfile
 
 # Most tests compile much and run little: the optimiser's passes would double their time, and so
 # would, of what is left, the newer of XLA's two ways to emit a CPU's kernels. Programs that tests
@@ -64,4 +65,13 @@ def shared_programs(compilation_cache):
     from shared_programs import shared_programs
 
     with shared_programs():
+        yield
+
+
+@pytest.fixture
+def hostile_limits():
+    """For tests of hostile files: a program run, or a file changed elsewhere, fails them."""
+    import hostile
+
+    with hostile.bounded(seconds=120), hostile.watched(tempfile.gettempdir()):
         yield

@@ -118,11 +118,23 @@ def test_signals_end_a_run_once_its_step_is_saved(finished, environment, tmp_pat
 
 
 def test_the_same_seed_gives_the_same_bits(finished, environment, tmp_path):
-    """In another process, which compiles every program anew."""
-    workdir = tmp_path / "run"
+    """In other processes, which compile every program anew; a second signal has ended the first."""
+    workdir, output = tmp_path / "run", tmp_path / "output.txt"
     own = environment | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    process = start(command("train.py", *smoke(workdir)), output, own)
+    while lines_in(workdir) < 6:
+        assert process.poll() is None, output.read_text()
+        time.sleep(0.01)
+    # The rounds are compiled now, for seconds, which nothing can break off but the process's end.
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10.0) == 143, output.read_text()
+    last = output.read_text().splitlines()[-1]
+    assert last == "SIGTERM: again; the same command resumes from the newest checkpoint, if any"
     result = run(own, "train.py", *smoke(workdir))
     assert result.returncode == 0, result.stderr
+    assert "resuming after" in result.stdout
     assert any((tmp_path / "compiled").iterdir())
     assert differences(finished[0], workdir) == []
 

@@ -1,6 +1,6 @@
 """Small files of every kind that the package reads, what reads them, and what an input may do.
 
-For hostile_files_test.py and fuzz_loaders.py: every input is loaded, or refused by a UserError.
+For hostile_*_test.py and fuzz_loaders.py: every input is loaded, or refused by a UserError.
 """
 
 import contextlib

@@ -111,7 +111,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_others_as_they_were(whole, mo
     progress = dataclasses.replace(progress, calls=99)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        for _ in range(10):
+        for _ in range(3):
             with files_of_at_most(1000), pytest.raises(OSError, match="File too large"):
                 saved.save(state, progress)
             gc.collect()  # what is left of that save is not heard of later

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -201,10 +202,10 @@ def _systems_error(error: OSError | ValueError) -> int | None:
 def _close_writes() -> None:
     """Those that have not begun, which Python would warn of whenever the last name of them goes."""
     for one in gc.get_objects():
-        if not inspect.iscoroutine(one) or one.__name__ != "write_fragment":
-            continue
-        if inspect.getcoroutinestate(one) == inspect.CORO_CREATED:
-            one.close()
+        if type(one) is types.CoroutineType and one.__name__ == "write_fragment":
+            begun = inspect.getcoroutinestate(one) != inspect.CORO_CREATED
+            if not begun:
+                one.close()
     gc.collect()  # what the others hold, here rather than at any time
 
 
