@@ -164,7 +164,7 @@ class Checkpoints(CheckpointFolder):
             number = _systems_error(error)
             if number is None:
                 raise
-        for thread in set(threading.enumerate()) - running:
+        for thread in set(threading.enumerate()) - running:  # which begin the other writes
             thread.join(timeout=1.0)
         _close_writes()
         raise OSError(number, os.strerror(number), path)
@@ -201,11 +201,10 @@ def _systems_error(error: OSError | ValueError) -> int | None:
 
 def _close_writes() -> None:
     """Those that have not begun, which Python would warn of whenever the last name of them goes."""
-    for one in gc.get_objects():
-        if type(one) is types.CoroutineType and one.__name__ == "write_fragment":
-            begun = inspect.getcoroutinestate(one) != inspect.CORO_CREATED
-            if not begun:
-                one.close()
+    routines = [one for one in gc.get_objects() if type(one) is types.CoroutineType]
+    for write in [one for one in routines if one.__name__ == "write_fragment"]:
+        if inspect.getcoroutinestate(write) == inspect.CORO_CREATED:
+            write.close()
     gc.collect()  # what the others hold, here rather than at any time
 
 
