@@ -34,14 +34,14 @@ WIDE = dataclasses.replace(
     TINY,
     data=dataclasses.replace(TINY.data, vocab_size=16),
     schedule=dataclasses.replace(
-        TINY.schedule, g_pretrain_epochs=2, g_patience=2, d_pretrain_steps=1, rounds=20,
+        TINY.schedule, g_pretrain_epochs=2, g_patience=2, d_pretrain_steps=1, rounds=10,
         g_steps=1, d_steps=1, d_epochs=1,
     ),
     evaluation=dataclasses.replace(
-        TINY.evaluation, eval_every=10, checkpoint_seconds=1.0, num_written=500
+        TINY.evaluation, eval_every=5, checkpoint_seconds=1.0, num_written=500
     ),
 )  # fmt: skip
-STOP = 20  # calls after which a run that changes its mesh is saved and stopped
+STOP = 8  # calls after which a run that changes its mesh is saved and stopped
 
 
 def trainer(folder, name):
