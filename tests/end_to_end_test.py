@@ -122,10 +122,11 @@ def test_the_same_seed_gives_the_same_bits(finished, environment, tmp_path):
     workdir, output = tmp_path / "run", tmp_path / "output.txt"
     own = environment | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
     process = start(command("train.py", *smoke(workdir)), output, own)
-    while lines_in(workdir) < 6:
+    while ": adversarial, 4 rounds; the first one compiles" not in output.read_text():
         assert process.poll() is None, output.read_text()
         time.sleep(0.01)
-    # The rounds are compiled now, for seconds, which nothing can break off but the process's end.
+    time.sleep(0.3)
+    # It compiles for seconds now, which nothing can break off but the process's end.
     process.send_signal(signal.SIGTERM)
     time.sleep(1.2)
     process.send_signal(signal.SIGTERM)
