@@ -361,6 +361,8 @@ def test_the_best_of_the_rounds_can_be_read(uninterrupted):
     )
     assert content["score"] == lowest
     assert best.progress.calls > 5  # maximum likelihood and d-steps are not judged
+    with pytest.raises(ConfigError, match="--best, --pretrained: two checkpoints"):
+        trained.read(str(folder), pretrained=True, best=True)
 
 
 def test_none_is_the_best_where_none_is_kept(uninterrupted, tmp_path):

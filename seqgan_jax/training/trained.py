@@ -36,16 +36,17 @@ def read(folder: str, pretrained: bool = False, *, best: bool = False) -> Traine
       best: the best that is kept, by `evaluation.best_metric`, in place of the newest.
 
     Raises:
-      ConfigError: no run or no checkpoint there, or none that is whole.
+      ConfigError: no run or no checkpoint there, or none that is whole; both `pretrained` and
+        `best` are asked for.
       DataError: the run's own copy of its data is missing or damaged.
     """
+    if pretrained and best:
+        raise ConfigError("--best, --pretrained: two checkpoints; give one of the two")
     hparams = workdir.read_hparams(folder)
     outline = experiment.outline(hparams, folder)
     name = checkpoint.PRETRAINED_FOLDER if pretrained else checkpoint.FOLDER
     path = os.path.join(folder, name)
     checkpoints = checkpoint.Checkpoints(path, workdir.identity(hparams))
-    if pretrained and best:
-        raise ConfigError("--best, --pretrained: two checkpoints; give one of the two")
     calls = checkpoints.newest(say)
     if calls is None:
         there = os.path.isdir(os.path.join(folder, checkpoint.PRETRAINED_FOLDER))
